@@ -1,0 +1,154 @@
+"""Pictures in and out, and the canvas that a network sees: numpy and OpenCV only.
+
+Arrays are `(H, W, 3)` uint8 RGB, `(H, W)` uint8 mask (255 foreground) and `(H, W)` uint16 depth (0 nearest,
+65535 farthest).
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from cleanplate.errors import UserError
+from cleanplate.files import write_bytes
+
+# Faults come as UserError, in one line, and not from the codecs' own log as well.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png")
+MULTIPLE = 32  # the network halves five times
+
+
+def decode(path: Path, flags: int) -> np.ndarray:
+    """Decode a picture file.
+
+    Raises:
+        UserError: the file is missing, is no picture, or ends before the picture does.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such picture") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    if picture is None:
+        raise UserError(f"{path}: not a readable picture; replace it with a valid JPEG or PNG")
+    if _is_truncated(content):
+        raise UserError(f"{path}: the picture ends early (truncated file); copy or download it again")
+    return picture
+
+
+def _is_truncated(content: bytes) -> bool:
+    """Tell a JPEG or PNG whose end marker is missing: decoders fill the rest with grey and say nothing."""
+    if content.startswith(b"\xff\xd8"):
+        return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    if content.startswith(b"\x89PNG"):
+        return b"IEND" not in content[-64:]
+    return False
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read a picture as `(H, W, 3)` uint8 RGB; grey becomes RGB, alpha is dropped."""
+    return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read_rgba(path: Path) -> np.ndarray:
+    """Read a cutout as `(H, W, 4)` uint8 RGBA, palette pictures included.
+
+    Raises:
+        UserError: the picture has no alpha channel, or nothing in it is opaque.
+    """
+    picture = decode(path, cv2.IMREAD_UNCHANGED)
+    if picture.ndim != 3 or picture.shape[2] != 4:
+        raise UserError(f"{path}: a cutout needs an alpha channel; save it as a PNG with transparency")
+    if picture.dtype == np.uint16:
+        picture = (picture // 257).astype(np.uint8)
+    if picture[..., 3].max() < 128:
+        raise UserError(f"{path}: this cutout is transparent everywhere; replace or remove it")
+    return cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask as `(H, W)` uint8, 255 where foreground."""
+    return decode(path, cv2.IMREAD_GRAYSCALE)
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """Read a depth map as `(H, W)` uint16, 0 nearest; 8-bit values are widened to the full range."""
+    depth = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    return depth if depth.dtype == np.uint16 else depth.astype(np.uint16) * 257
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a grey, RGB or RGBA array as a whole file; the suffix says the format (JPEG at quality 95)."""
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix != ".png" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    write_bytes(path, cv2.imencode(path.suffix, picture, options)[1].tobytes())
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the picture files right in `folder`, sorted by name.
+
+    Raises:
+        UserError: there are none.
+    """
+    pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not pictures:
+        raise UserError(f"{folder}: holds no pictures; put {', '.join(PICTURE_SUFFIXES)} files there")
+    return pictures
+
+
+class Canvas(NamedTuple):
+    """Where a picture lies on the canvas that the network sees: top left, the rest repeats its last row and column."""
+
+    height: int
+    width: int
+    """Size of the canvas, multiples of 32."""
+    inner_height: int
+    inner_width: int
+    """Size of the picture on it; its longer side is the size asked for."""
+
+    @classmethod
+    def square(cls, picture_shape: tuple[int, ...], size: int) -> "Canvas":
+        """Return a canvas of `size` x `size`, on which pictures of any shape make one batch."""
+        return cls(size, size, *_scaled(picture_shape, size))
+
+    @classmethod
+    def tight(cls, picture_shape: tuple[int, ...], size: int) -> "Canvas":
+        """Return the smallest canvas that holds the picture at `size`, for one picture at a time."""
+        inner = _scaled(picture_shape, size)
+        return cls(*(-(-side // MULTIPLE) * MULTIPLE for side in inner), *inner)
+
+    def place(self, picture: np.ndarray) -> np.ndarray:
+        """Return `picture`, `(h, w)` or `(h, w, C)`, resized onto the canvas."""
+        target = (self.inner_width, self.inner_height)
+        if picture.shape[1::-1] != target:
+            shrinks = picture.shape[0] > self.inner_height
+            picture = cv2.resize(picture, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        bottom, right = self.height - self.inner_height, self.width - self.inner_width
+        if bottom or right:
+            picture = cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        return picture
+
+    def take_back(self, answer: np.ndarray, picture_shape: tuple[int, ...]) -> np.ndarray:
+        """Return an answer `(height, width)` float32 at the picture's own size, the padding cut away."""
+        inner = answer[: self.inner_height, : self.inner_width]
+        if inner.shape == picture_shape[:2]:
+            return inner
+        return cv2.resize(inner, picture_shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _scaled(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    longer = max(shape[:2])
+    return max(1, round(shape[0] * size / longer)), max(1, round(shape[1] * size / longer))
+
+
+def require_multiple(size: int, what: str) -> int:
+    """Return `size`, or name the next one that the network can take."""
+    if size < MULTIPLE or size % MULTIPLE:
+        fits = max(1, -(-size // MULTIPLE)) * MULTIPLE
+        raise UserError(f"{what}: {size} is not a multiple of {MULTIPLE}; the next that fits is {fits}")
+    return size
