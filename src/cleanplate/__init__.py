@@ -1,3 +1,32 @@
 """cleanplate: foreground mask and depth from a frame and its clean plate."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["Predictor", "Recipe", "UserError", "evaluate", "predict", "resume", "train"]
+
+if TYPE_CHECKING:
+    from cleanplate.errors import UserError
+    from cleanplate.evaluate import evaluate
+    from cleanplate.predict.pictures import predict
+    from cleanplate.predict.predictor import Predictor
+    from cleanplate.recipe import Recipe
+    from cleanplate.train.fit import resume, train
+
+_HOMES = {
+    "Predictor": "predict.predictor",
+    "Recipe": "recipe",
+    "UserError": "errors",
+    "evaluate": "evaluate",
+    "predict": "predict.pictures",
+    "resume": "train.fit",
+    "train": "train.fit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: torch alone takes seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cleanplate' has no attribute {name!r}")
+    return getattr(import_module(f"cleanplate.{_HOMES[name]}"), name)

@@ -1,7 +1,7 @@
 """The one error that is the user's to mend."""
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A fault in what the user gave: a file, a setting, a folder.
 
     The message is one line that names the file or key and the mend. The command line prints it and exits with 2;

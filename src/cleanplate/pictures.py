@@ -120,7 +120,8 @@ class Canvas(NamedTuple):
     def tight(cls, picture_shape: tuple[int, ...], size: int) -> "Canvas":
         """Return the smallest canvas that holds the picture at `size`, for one picture at a time."""
         inner = _scaled(picture_shape, size)
-        return cls(*(-(-side // MULTIPLE) * MULTIPLE for side in inner), *inner)
+        height, width = (-(-side // MULTIPLE) * MULTIPLE for side in inner)
+        return cls(height, width, *inner)
 
     def place(self, picture: np.ndarray) -> np.ndarray:
         """Return `picture`, `(h, w)` or `(h, w, C)`, resized onto the canvas."""

@@ -1,0 +1,1 @@
+"""Data sets: made, read, checked, measured, split and served in batches."""

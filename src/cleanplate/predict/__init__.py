@@ -1,0 +1,1 @@
+"""Prediction: from pictures to masks and depths."""

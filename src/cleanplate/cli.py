@@ -1,0 +1,285 @@
+"""The command table: each command is a plain function of the package, with its arguments read from the command line."""
+
+import errno
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cleanplate import __version__
+from cleanplate.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+app = typer.Typer(
+    name="cleanplate",
+    help="Foreground mask and depth from a frame and its clean plate.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Make, check and measure data sets.")
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Data = Annotated[Path, typer.Option("--data", help="A data set folder.")]
+Weights = Annotated[Path, typer.Option("--weights", help="A run folder or a .safetensors file.")]
+Seed = Annotated[int, typer.Option(min=0, help="Everything drawn at random follows from it.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes to work with.", show_default="one a core")]
+
+
+@data_app.command("museum")
+def data_museum(
+    out: Annotated[Path, typer.Argument(help="The data set folder to make.")],
+    rooms: Annotated[int, typer.Option(help="How many rooms, each seen by one camera.")] = 600,
+    figures: Annotated[int, typer.Option(help="How many people there are to draw from.")] = 200,
+    frames: Annotated[int, typer.Option(help="Frames of each room.")] = 10,
+    size: Annotated[int, typer.Option(help="Pixels a side, a multiple of 32.")] = 224,
+    seed: Seed = 1,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Render the built-in sample set: rooms with people, exact masks and depths.
+
+    Example: cleanplate data museum museum --rooms 100
+    """
+    from cleanplate.data.museum import make_museum
+
+    made = make_museum(out, rooms=rooms, figures=figures, frames=frames, size=size, seed=seed, workers=workers)
+    _tell(as_json, {"path": str(made), "items": rooms * frames}, f"{made}: {rooms * frames} frames of {rooms} rooms")
+
+
+@data_app.command("compose")
+def data_compose(
+    out: Annotated[Path, typer.Argument(help="The data set folder to make.")],
+    plates: Annotated[Path, typer.Option(help="Pictures of places; depth maps may lie in PLATES/depth.")],
+    cutouts: Annotated[Path, typer.Option(help="Pictures of people with transparency (RGBA).")],
+    size: Annotated[int, typer.Option(help="Pixels of a frame's longer side, a multiple of 32.")] = 224,
+    places: Annotated[int, typer.Option(help="Frames of each pair; in half of them the cutout is mirrored.")] = 40,
+    scale: Annotated[tuple[float, float], typer.Option(help="Least and greatest height, of the frame's.")] = (0.3, 0.9),
+    people: Annotated[int, typer.Option(help="At most so many cutouts in a frame.")] = 1,
+    seed: Seed = 1,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Compose photographs of places and cutouts of people into a data set.
+
+    Example: cleanplate data compose --plates rooms --cutouts people composed --places 4
+    """
+    from cleanplate.data.compose import compose
+
+    made = compose(
+        plates, cutouts, out, size=size, places=places, scale=scale, people=people, seed=seed, workers=workers
+    )
+    for fault in made.skipped:
+        _warn(f"skipped {fault}")
+    _tell(as_json, made, f"{made.path}: {made.items} frames of {made.plates} plates and {made.cutouts} cutouts")
+
+
+@data_app.command("check")
+def data_check(
+    data: Annotated[Path, typer.Argument(help="A data set folder.")],
+    as_json: Json = False,
+) -> None:
+    """Find every fault of a data set; the exit code is 2 when there are any.
+
+    Example: cleanplate data check museum
+    """
+    from cleanplate.data.check import check
+
+    report = check(data)
+    lines = [f"{fault.file}: {fault.fault}" for fault in report.faults]
+    _tell(as_json, report, "\n".join([*lines, f"{data}: {report.items} items, {len(lines)} faults"]))
+    if report.faults:
+        raise typer.Exit(2)
+
+
+@data_app.command("stats")
+def data_stats(
+    data: Annotated[Path, typer.Argument(help="A data set folder.")],
+    sheet: Annotated[
+        Path | None, typer.Option(help="Where to write the contact sheet.", show_default="DATA/contact_sheet.png")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a data set: means, deviations, foreground, depth; and draw a contact sheet.
+
+    Example: cleanplate data stats museum
+    """
+    from cleanplate.data.statistics import stats
+
+    statistics = stats(data, sheet=sheet)
+    _tell(as_json, statistics, _as_yaml(statistics))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="A shipped recipe's name, or a YAML file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A data set folder.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The run folder to make.", show_default="runs/RECIPE-TIME")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run instead of starting one.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, again and again.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--print", help="Print the recipe in full and do nothing else.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network as a recipe says, or go on with a run.
+
+    Example: cleanplate train quick --data museum --run runs/first --set phases.0.epochs=1
+    """
+    if resume is not None:
+        if recipe or run or settings or show:
+            raise UserError("--resume goes on with a run as it was begun; leave out RECIPE, --run, --set and --print")
+    elif recipe is None:
+        raise UserError("give a recipe (`cleanplate recipes` lists them), or --resume RUN")
+    if show and recipe:
+        from cleanplate.recipe import load_recipe
+
+        print(load_recipe(recipe, settings).to_yaml(), end="")
+        return
+    if recipe and data is None:
+        raise UserError("--data is missing: give a data set folder (`cleanplate data museum OUT` makes one)")
+
+    from cleanplate.train.fit import resume as resume_run
+    from cleanplate.train.fit import train as train_run
+
+    if resume:
+        trained = resume_run(resume, data)
+    elif recipe and data:
+        trained = train_run(recipe, data, run=run, settings=settings or ())
+    figures = "  ".join(
+        f"{name} {trained.best['validation/' + name]:.4f}"
+        for name in ("iou", "soft_iou", "rmse")
+        if trained.best["validation/" + name] is not None
+    )
+    _tell(
+        as_json,
+        trained,
+        f"best epoch {trained.best['epoch']} of {trained.epochs}: {figures}\nrun folder: {trained.run}",
+    )
+
+
+@app.command()
+def evaluate(
+    weights: Weights,
+    data: Data,
+    size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the last phase's")] = None,
+    native: Annotated[bool, typer.Option("--native", help="Score at the pictures' own size.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the worst items' picture goes.", show_default="RUN/evaluation")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a network on a data set, beside two references that learn nothing.
+
+    Example: cleanplate evaluate --weights runs/first --data museum
+    """
+    from cleanplate.evaluate import evaluate as evaluate_weights
+    from cleanplate.evaluate import format_table
+
+    evaluation = evaluate_weights(weights, data, size=size, native=native, out=out)
+    _tell(as_json, evaluation, format_table(evaluation))
+
+
+@app.command()
+def predict(
+    frames: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    weights: Weights,
+    plate: Annotated[Path, typer.Option(help="The same scene with nobody in it.")],
+    out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("predictions"),
+    size: Annotated[
+        int | None, typer.Option(help="Pixels of the longer side that the network sees.", show_default="its training's")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Predict mask and depth of pictures of one scene.
+
+    Example: cleanplate predict --weights runs/first --plate plate.jpg frame.jpg
+    """
+    from cleanplate.predict.pictures import predict as predict_pictures
+
+    predicted = predict_pictures(weights, plate, frames, out=out, size=size)
+    _tell(as_json, predicted, f"{predicted.out}: {len(predicted.files)} pictures of {predicted.frames} frames")
+
+
+@app.command()
+def recipes(as_json: Json = False) -> None:
+    """List the shipped recipes.
+
+    Example: cleanplate recipes
+    """
+    from cleanplate.recipe import list_recipes
+
+    found = list_recipes()
+    _tell(as_json, found, "\n".join(f"{name:<16}{description}" for name, description in found.items()))
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+    _help_without_command(context)
+
+
+@data_app.callback(invoke_without_command=True)
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a fault of the user's ends in one line and exit code 2."""
+    sys.exit(_run(lambda: app(arguments, standalone_mode=False)))
+
+
+def _run(command: Callable[[], Any]) -> int:
+    try:
+        return command() or 0
+    except typer.TyperException as error:
+        _warn(error.format_message())
+    except UserError as error:
+        _warn(str(error))
+    except OSError as error:
+        if error.errno not in _MACHINE_FAULTS:
+            raise
+        _warn(f"{error.filename or 'writing'}: {error.strerror}; {_MACHINE_FAULTS[error.errno]}")
+    except (KeyboardInterrupt, typer.Abort):
+        _warn("stopped")
+        return 130
+    return 2
+
+
+_MACHINE_FAULTS = {
+    errno.ENOSPC: "make room and try again",
+    errno.EDQUOT: "make room and try again",
+    errno.EFBIG: "raise the limit on file sizes and try again",
+    errno.EACCES: "make it writable or choose another place",
+    errno.EPERM: "make it writable or choose another place",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENOTDIR: "choose another place",
+}
+
+
+def _warn(message: str) -> None:
+    print(f"cleanplate: {message}", file=sys.stderr)
+
+
+def _tell(as_json: bool, result: "BaseModel | dict[str, Any]", text: str) -> None:
+    if as_json:
+        print(json.dumps(result if isinstance(result, dict) else result.model_dump(mode="json")))
+    else:
+        print(text)
+
+
+def _as_yaml(result: "BaseModel") -> str:
+    import yaml
+
+    return yaml.safe_dump(result.model_dump(mode="json", exclude_none=True), sort_keys=False).rstrip()

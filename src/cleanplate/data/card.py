@@ -1,0 +1,79 @@
+"""`dataset.yaml`: what a data set says of itself."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from cleanplate.errors import UserError
+from cleanplate.files import write_text
+
+CARD_NAME = "dataset.yaml"
+
+
+class ChannelStatistics(BaseModel):
+    """Mean and standard deviation of each channel, RGB, of pictures scaled to 0 to 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Normalisation(BaseModel):
+    """The statistics by which plates and frames are normalised before the network sees them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    plate: ChannelStatistics
+    frame: ChannelStatistics
+
+
+class DepthMeaning(BaseModel):
+    """What the depth numbers mean: `metric` is `near + depth * (far - near)` metres, `relative` has no unit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["metric", "relative"] = "relative"
+    near: float | None = None
+    far: float | None = None
+    fov: float | None = None
+    """Horizontal field of view of the camera, in degrees."""
+
+    @model_validator(mode="after")
+    def _metric_has_metres(self) -> "DepthMeaning":
+        if self.kind == "metric" and (self.near is None or self.far is None or not self.near < self.far):
+            raise ValueError("metric depth needs near and far, in metres, near below far")
+        return self
+
+
+class Card(BaseModel):
+    """The content of `dataset.yaml`; a data set without one has a card of defaults."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = ""
+    made_by: dict[str, Any] | None = None
+    normalisation: Normalisation | None = None
+    depth: DepthMeaning = DepthMeaning()
+
+
+def read_card(folder: Path) -> Card:
+    """Read the card of a data set.
+
+    Raises:
+        UserError: the file is no valid card.
+    """
+    path = folder / CARD_NAME
+    if not path.exists():
+        return Card(name=folder.resolve().name)
+    try:
+        return Card.model_validate(yaml.safe_load(path.read_text()) or {})
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise UserError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write `dataset.yaml` whole."""
+    content = card.model_dump(mode="json", exclude_none=True)
+    write_text(folder / CARD_NAME, yaml.safe_dump(content, sort_keys=False))

@@ -1,0 +1,233 @@
+"""Read a data set folder of the MODEST Museum layout."""
+
+import csv
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cleanplate.data.card import read_card
+from cleanplate.data.source import Batch
+from cleanplate.errors import UserError
+from cleanplate.files import require_folder
+from cleanplate.pictures import PICTURE_SUFFIXES, Canvas, read_depth, read_mask, read_rgb
+
+FIELDS = ("plate", "frame", "mask", "depth")
+FOLDERS = {
+    "plate": ("bg", "plate"),
+    "frame": ("bg_fg", "frame"),
+    "mask": ("bg_fg_mask", "mask"),
+    "depth": ("bg_fg_depth_map", "depth"),
+}
+"""The folder of each field: MODEST Museum's name, or the field's own."""
+FILE_MAP = "file_map.txt"
+MODEST_FRAME = re.compile(r"bg\d+_(fg\d+)_\d+")
+
+
+class Pictures(NamedTuple):
+    """One item as it lies on disk; all of one height and width."""
+
+    plate: np.ndarray
+    """`(H, W, 3)` uint8 RGB."""
+    frame: np.ndarray
+    """`(H, W, 3)` uint8 RGB."""
+    mask: np.ndarray
+    """`(H, W)` uint8, 255 where foreground."""
+    depth: np.ndarray | None
+    """`(H, W)` uint16, 0 nearest; None where there is no label."""
+
+
+class ModestFolder:
+    """A data set folder as a source: its index in memory, its pictures opened when they are asked for.
+
+    The index takes some 100 bytes an item, so that 400,000 items need not fit a small machine's memory as pictures.
+
+    Raises:
+        UserError: there is no such folder, or its file map is missing, empty or broken.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = require_folder(path, "data set folder")
+        self.card = read_card(self.path)
+        self.folders = find_folders(self.path)
+        rows, faults = read_file_map(self.path / FILE_MAP)
+        if faults:
+            more = f" (and {len(faults) - 1} more; see `cleanplate data check`)" if len(faults) > 1 else ""
+            raise UserError(f"{faults[0]}{more}")
+        # Fixed-width bytes, not str: a tenth of the memory, and worker processes share it.
+        self._names = {field: np.array([row[n].encode() for row in rows]) for n, field in enumerate(FIELDS)}
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self._names["frame"])
+
+    def name(self, index: int, field: str = "frame") -> str:
+        """Return the file name, without extension, of one field of one item; empty where it has no depth."""
+        return self._names[field][index].decode()
+
+    def find(self, index: int, field: str) -> Path:
+        """Return the file of one field of one item.
+
+        Raises:
+            UserError: no file of that name is there, with any extension we read.
+        """
+        return find_picture(self.folders[field], self.name(index, field))
+
+    def read(self, index: int) -> Pictures:
+        """Read one item at its own size.
+
+        Raises:
+            UserError: a picture is missing, unreadable or of another size than its frame.
+        """
+        paths = {field: self.find(index, field) for field in FIELDS if self.name(index, field)}
+        pictures = Pictures(
+            _read_plate(paths["plate"], paths["plate"].stat().st_mtime_ns),
+            read_rgb(paths["frame"]),
+            read_mask(paths["mask"]),
+            read_depth(paths["depth"]) if "depth" in paths else None,
+        )
+        for field, path in paths.items():
+            require_same_size(path, getattr(pictures, field), paths["frame"], pictures.frame)
+        return pictures
+
+    def batch(self, indices: Sequence[int], size: int, seed: int, epoch: int) -> Batch:
+        """Return items on canvases of `size` x `size`; nothing here is drawn at random.
+
+        Raises:
+            UserError: as `read` does.
+        """
+        items = [_on_canvas(self.read(index), size) for index in indices]
+        plates, frames, masks, depths, valids = zip(*items, strict=True)
+        valid = torch.from_numpy(np.stack(valids))[:, None]
+        return Batch(
+            plate=_channels_first(plates),
+            frame=_channels_first(frames),
+            mask=torch.from_numpy(np.stack(masks).astype(np.float32) / 255)[:, None],
+            depth=torch.from_numpy(np.stack(depths).astype(np.float32) / 65535)[:, None],
+            has_depth=torch.from_numpy(self.labelled()[list(indices)]),
+            valid=None if valid.all() else valid,
+            indices=torch.tensor(indices, dtype=torch.int64),
+        )
+
+    def plates(self) -> np.ndarray:
+        """Return each item's plate, `(N,)`, as bytes that tell plates apart."""
+        return self._names["plate"]
+
+    def labelled(self) -> np.ndarray:
+        """Return which items have a depth label, `(N,)` bool."""
+        return self._names["depth"] != b""
+
+    def cutouts(self) -> list[tuple[str, ...]]:
+        """Return for each item the cutouts that stand in its frame, none for an empty frame.
+
+        They come from `items.csv`, or from the frames' names where these follow MODEST Museum's.
+
+        Raises:
+            UserError: neither tells.
+        """
+        table = self.path / "items.csv"
+        frames = [name.decode() for name in self._names["frame"]]
+        if table.exists():
+            with table.open(newline="") as file:
+                known = {row.get("frame"): tuple((row.get("cutouts") or "").split()) for row in csv.DictReader(file)}
+            missing = next((frame for frame in frames if frame not in known), None)
+            if missing is not None:
+                raise UserError(f"{table}: has no row for frame {missing}; add it, or use the split `random`")
+            return [known[frame] for frame in frames]
+        matches = [MODEST_FRAME.fullmatch(frame) for frame in frames]
+        if not all(matches):
+            raise UserError(f"{table}: missing, so nobody knows which cutout is in which frame; use the split `random`")
+        return [(match[1],) for match in matches if match]
+
+    def fingerprint(self) -> str:
+        """Return what tells this data set's items from another's: the SHA-256 of its file map."""
+        return hashlib.sha256((self.path / FILE_MAP).read_bytes()).hexdigest()
+
+
+def find_folders(path: Path) -> dict[str, Path]:
+    """Return the folder of each field, under whichever of its names it stands.
+
+    Raises:
+        UserError: plates, frames or masks have no folder.
+    """
+    found = {}
+    for field, names in FOLDERS.items():
+        folder = next((path / name for name in names if (path / name).is_dir()), None)
+        if folder is None and field != "depth":
+            raise UserError(f"{path}: has no folder {' or '.join(names)}; it should hold the {field}s")
+        found[field] = folder or path / names[0]
+    return found
+
+
+def find_picture(folder: Path, name: str) -> Path:
+    """Return the picture `name`, with whichever extension it has.
+
+    Raises:
+        UserError: there is none.
+    """
+    for suffix in PICTURE_SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if path.exists():
+            return path
+    raise UserError(f"{folder / name}: no such picture (looked for {', '.join(PICTURE_SUFFIXES)})")
+
+
+def require_same_size(path: Path, picture: np.ndarray, frame_path: Path, frame: np.ndarray) -> None:
+    """Refuse a picture whose height and width are not its frame's."""
+    if picture.shape[:2] != frame.shape[:2]:
+        size, wanted = ("{1}x{0}".format(*shape) for shape in (picture.shape, frame.shape))
+        raise UserError(f"{path}: is {size}, but its frame {frame_path.name} is {wanted}; give both one size")
+
+
+def read_file_map(path: Path) -> tuple[list[list[str]], list[str]]:
+    """Read `file_map.txt`: its rows (plate, frame, mask, depth), and the faults of its lines, each named in a line.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; a data set folder needs one (plate, frame, mask, depth a line)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error})") from None
+    rows, faults, first_line = [], [], dict[str, int]()
+    for number, line in enumerate(text.splitlines(), start=1):
+        row = line.split("\t")
+        if len(row) != 4 or not all(row[:3]):
+            faults.append(f"{path}:{number}: expected four names with tabs between (plate, frame, mask, depth)")
+        elif "/" in line or "\\" in line or ".." in row:
+            faults.append(f"{path}:{number}: a name leaves its folder; give plain names without extension")
+        elif row[1] in first_line:
+            faults.append(f"{path}:{number}: frame {row[1]} stands in line {first_line[row[1]]} already; remove one")
+        else:
+            first_line[row[1]] = number
+            rows.append(row)
+    if not rows and not faults:
+        faults.append(f"{path}: lists no items; add a line for each frame")
+    return rows, faults
+
+
+@lru_cache(maxsize=128)
+def _read_plate(path: Path, _changed: int) -> np.ndarray:
+    plate = read_rgb(path)
+    plate.flags.writeable = False  # shared by all items of this plate
+    return plate
+
+
+def _on_canvas(item: Pictures, size: int) -> tuple[np.ndarray, ...]:
+    canvas = Canvas.square(item.frame.shape, size)
+    depth = np.zeros((size, size), np.uint16) if item.depth is None else canvas.place(item.depth)
+    valid = np.zeros((size, size), bool)
+    valid[: canvas.inner_height, : canvas.inner_width] = True
+    return canvas.place(item.plate), canvas.place(item.frame), canvas.place(item.mask), depth, valid
+
+
+def _channels_first(pictures: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)

@@ -1,0 +1,23 @@
+"""The networks: plate and frame in, mask and depth logits out."""
+
+from torch import nn
+
+from cleanplate.errors import UserError
+from cleanplate.models.blocks import Prediction
+from cleanplate.models.dsresnet import DSResNet
+from cleanplate.models.masknet import MaskNet
+
+__all__ = ["MODELS", "Prediction", "create_model"]
+
+MODELS: dict[str, type[nn.Module]] = {"dsresnet": DSResNet, "masknet": MaskNet}
+
+
+def create_model(name: str) -> nn.Module:
+    """Return a new network, `model(plate, frame) -> Prediction`, with random weights.
+
+    Raises:
+        UserError: there is no network of that name; lists those there are.
+    """
+    if name not in MODELS:
+        raise UserError(f"model: {name!r} is not known; choose one of {', '.join(MODELS)}")
+    return MODELS[name]()

@@ -1,0 +1,55 @@
+"""A network with all that comes before and after it: pictures in, mask and depth out."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """Bring pictures of 0 to 1 to zero mean and unit deviation, channel by channel.
+
+    Args:
+        mean: of each channel, RGB.
+        std: likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return `(B, 3, H, W)` normalised."""
+        return (pictures - self.mean) / self.std
+
+
+class ReadyModel(nn.Module):
+    """A network that takes pictures as they are and answers in the units of the data.
+
+    Args:
+        model: one of `create_model`.
+        normalise_plate: how plates are normalised.
+        normalise_frame: how frames are.
+    """
+
+    def __init__(self, model: nn.Module, normalise_plate: Normalise, normalise_frame: Normalise) -> None:
+        super().__init__()
+        self.model, self.normalise_plate, self.normalise_frame = model, normalise_plate, normalise_frame
+
+    def forward(self, plate: Tensor, frame: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return mask and depth.
+
+        Args:
+            plate: `(B, 3, H, W)` uint8 RGB, H and W multiples of 32.
+            frame: as plate.
+
+        Returns:
+            Mask and depth, each `(B, 1, H, W)` float32, 0 to 1; no depth from a network that has none.
+        """
+        prediction = self.model(self.normalise_plate(plate / 255), self.normalise_frame(frame / 255))
+        depth = prediction.depth_logits
+        return prediction.mask_logits.float().sigmoid(), None if depth is None else depth.float().sigmoid()

@@ -1,0 +1,42 @@
+"""The network in torch, on whatever device there is."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cleanplate.models.ready import Normalise, ReadyModel
+from cleanplate.weights import WeightsCard, load_weights
+
+
+class TorchBackend:
+    """A backend of `Predictor`.
+
+    Args:
+        model: the network with its normalisation, in evaluation mode.
+        card: what its weights say of themselves.
+    """
+
+    def __init__(self, model: ReadyModel, card: WeightsCard) -> None:
+        self.device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self.model = model.to(self.device).eval()
+        self.card = card
+
+    @classmethod
+    def load(cls, weights: Path | str) -> "TorchBackend":
+        """Load a run folder's best weights or a weights file."""
+        model, card = load_weights(weights)
+        plate, frame = card.normalisation.plate, card.normalisation.frame
+        return cls(ReadyModel(model, Normalise(plate.mean, plate.std), Normalise(frame.mean, frame.std)), card)
+
+    @property
+    def size(self) -> int:
+        """Pixels of the longer side that the network was trained at last."""
+        return self.card.size
+
+    @torch.inference_mode()
+    def __call__(self, plates: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return masks and depths, `(B, H, W)` float32 of 0 to 1, of `(B, H, W, 3)` uint8 RGB plates and frames."""
+        inputs = (torch.tensor(pictures).permute(0, 3, 1, 2).to(self.device) for pictures in (plates, frames))
+        mask, depth = self.model(*inputs)
+        return mask[:, 0].cpu().numpy(), None if depth is None else depth[:, 0].cpu().numpy()

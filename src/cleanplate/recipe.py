@@ -1,0 +1,256 @@
+"""A recipe: a whole experiment as validated data.
+
+The shipped ones lie in `recipes/`; a file of the user's own has the same form.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cleanplate.errors import UserError
+from cleanplate.pictures import require_multiple
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sgd(_Strict):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: float = Field(0.01, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0, ge=0)
+
+
+class AdamW(_Strict):
+    """Adam with decoupled weight decay."""
+
+    name: Literal["adamw"]
+    lr: float = Field(0.001, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+
+
+class Constant(_Strict):
+    """The learning rate of the optimiser, or of the phase, throughout."""
+
+    name: Literal["constant"]
+
+
+class Plateau(_Strict):
+    """Lower the rate when the validation loss has not fallen for more than `patience` epochs; a phase starts anew."""
+
+    name: Literal["plateau"] = "plateau"
+    factor: float = Field(0.1, gt=0, lt=1)
+    patience: int = Field(2, ge=0)
+    min_lr: float = Field(1e-6, ge=0)
+
+
+class Step(_Strict):
+    """Lower the rate after every so many epochs of a phase."""
+
+    name: Literal["step"]
+    every: int = Field(gt=0)
+    factor: float = Field(0.1, gt=0, lt=1)
+
+
+class OneCycle(_Strict):
+    """Rise from a tenth of the rate over the first share of all steps, then fall to nothing along a cosine."""
+
+    name: Literal["one-cycle"]
+    warmup: float = Field(0.1, ge=0, lt=1)
+
+
+class Phase(_Strict):
+    """A stretch of epochs at one resolution."""
+
+    size: int
+    """Pixels a side, a multiple of 32."""
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    lr: float | None = Field(None, gt=0)
+    """The rate from this phase on; the one reached so far when left out."""
+
+    @field_validator("size")
+    @classmethod
+    def _fits_the_network(cls, size: int) -> int:
+        return require_multiple(size, "size")
+
+
+class HueSaturationValue(_Strict):
+    """Shift hue (of 180), saturation and value (of 255) of an input by up to so much."""
+
+    probability: float = Field(0.25, ge=0, le=1)
+    hue: float = Field(20, ge=0, le=90)
+    saturation: float = Field(30, ge=0, le=255)
+    value: float = Field(20, ge=0, le=255)
+
+
+class Contrast(_Strict):
+    """Multiply an input by up to so much more or less than 1."""
+
+    probability: float = Field(0.25, ge=0, le=1)
+    limit: float = Field(0.2, ge=0, lt=1)
+
+
+class Augmentation(_Strict):
+    """What is changed at random in training pictures; plate and frame each by their own draw."""
+
+    hue_saturation_value: HueSaturationValue | None = None
+    contrast: Contrast | None = None
+
+
+class RandomSplit(_Strict):
+    """A share of all items to train on, the rest to validate by."""
+
+    kind: Literal["random"]
+    train: float = Field(0.7, gt=0, lt=1)
+    items_per_part: int | None = Field(None, gt=0)
+    """Validate by at most so many items of each part; all when left out."""
+
+
+class HeldOutSplit(_Strict):
+    """A share of the plates and of the cutouts is kept from training."""
+
+    kind: Literal["held-out"] = "held-out"
+    share: float = Field(0.2, gt=0, lt=1)
+    seen: float = Field(0.1, gt=0, lt=1)
+    """Of the items whose plate and cutouts are both known, the share to validate by."""
+    items_per_part: int | None = Field(None, gt=0)
+    """Validate by at most so many items of each part; all when left out."""
+
+
+class Compute(_Strict):
+    """How to use the machine; `auto` is chosen at the start of the run, recorded there, and kept on resume."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    layout: Literal["auto", "contiguous", "channels_last"] = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """Processes that read pictures."""
+
+
+class Recipe(_Strict):
+    """A whole experiment."""
+
+    name: str = ""
+    description: str = ""
+    model: Literal["dsresnet", "masknet"] = "dsresnet"
+    loss: Literal["rmse-bce-dice", "ssim-dice", "rmse-bce", "bce", "dice", "ssim"] = "rmse-bce-dice"
+    optimizer: Annotated[Sgd | AdamW, Field(discriminator="name")] = Sgd()
+    schedule: Annotated[Constant | Plateau | Step | OneCycle, Field(discriminator="name")] = Plateau()
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    augmentation: Augmentation = Augmentation()
+    split: Annotated[RandomSplit | HeldOutSplit, Field(discriminator="kind")] = HeldOutSplit()
+    previews: int = Field(32, ge=0)
+    """How many fixed validation items are drawn after each epoch."""
+    seed: int = Field(1, ge=0)
+    compute: Compute = Compute()
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase_at(self, epoch: int) -> tuple[int, int]:
+        """Return the number of the phase that `epoch` (from 0) belongs to, and its epoch within that phase."""
+        for number, phase in enumerate(self.phases):
+            if epoch < phase.epochs:
+                return number, epoch
+            epoch -= phase.epochs
+        raise IndexError(f"the recipe has {self.epochs} epochs")
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML, every default spelled out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def list_recipes() -> dict[str, str]:
+    """Return the shipped recipes: name and description."""
+    return {name: load_recipe(name).description for name in sorted(_shipped())}
+
+
+def load_recipe(name: str | Path, settings: list[str] | None = None) -> Recipe:
+    """Load a shipped recipe by its name, or a YAML file, and apply `key=value` settings on top.
+
+    Args:
+        name: such as `quick`, or the path of a file.
+        settings: such as `["optimizer.lr=0.1", "phases.0.epochs=1"]`; values are YAML.
+
+    Raises:
+        UserError: naming the file and the key, or the setting, and what is wrong with it.
+    """
+    path = _find(name)
+    content = _read_yaml(path)
+    for setting in settings or []:
+        _apply(content, setting)
+    content.setdefault("name", path.stem)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path.name}: {_explain(error)}") from None
+
+
+def _shipped() -> dict[str, Path]:
+    folder = Path(str(files("cleanplate") / "recipes"))
+    return {path.stem: path for path in folder.glob("*.yaml")}
+
+
+def _find(name: str | Path) -> Path:
+    path, shipped = Path(name), _shipped()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    if path.is_file():
+        return path
+    raise UserError(f"{name}: no such recipe; give a YAML file or one of {', '.join(sorted(shipped))}")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a recipe is a table of keys and values; see `cleanplate train quick --print`")
+    return content
+
+
+def _apply(content: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {setting}: expected key=value, such as optimizer.lr=0.1")
+    *parents, last = key.split(".")
+    place: Any = content
+    try:
+        for step in parents:
+            place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+        if isinstance(place, list):
+            place[int(last)] = yaml.safe_load(value)
+        elif isinstance(place, dict):
+            place[last] = yaml.safe_load(value)
+        else:
+            raise TypeError
+    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError):
+        raise UserError(f"--set {setting}: there is no such place; `--print` shows the recipe's keys") from None
+
+
+_KINDS = {
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("constant", "plateau", "step", "one-cycle"),
+    "split": ("random", "held-out"),
+}
+
+
+def _explain(error: ValidationError) -> str:
+    """Say the first fault in a line: the key as the user wrote it, and what is wrong with it."""
+    fault = error.errors()[0]
+    keys: list[str] = []
+    for step in map(str, fault["loc"]):
+        # pydantic names the chosen kind of optimiser, schedule or split as if it were a key
+        if not keys or step not in _KINDS.get(keys[-1], ()):
+            keys.append(step)
+    mend = "; `--print` shows the keys there are" if fault["type"] == "extra_forbidden" else ""
+    return f"{'.'.join(keys)}: {fault['msg'].removeprefix('Value error, ')}{mend}"

@@ -1,0 +1,65 @@
+"""Pictures side by side under captions: contact sheets, previews, worst items."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+GAP = 4
+CAPTION_HEIGHT = 18
+BACKGROUND = 255
+
+
+def colour_depth(depth: np.ndarray) -> np.ndarray:
+    """Return depth `(H, W)` float, 0 nearest to 1 farthest, as `(H, W, 3)` uint8 RGB: near is yellow, far is violet."""
+    grey = ((1 - np.clip(depth, 0, 1)) * 255).round().astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+
+
+def draw_sheet(
+    rows: Sequence[Sequence[np.ndarray | None]],
+    captions: Sequence[str],
+    *,
+    tile: int = 112,
+    across: int = 1,
+    notes: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Return a sheet of pictures with a caption over each column.
+
+    Args:
+        rows: for each item its pictures: `(H, W)` or `(H, W, 3)` uint8; None leaves a place empty.
+        captions: one for each column.
+        tile: pixels of a picture's longer side on the sheet.
+        across: how many items stand side by side.
+        notes: a line under each item, if any.
+
+    Returns:
+        `(height, width, 3)` uint8 RGB.
+    """
+    height, width = tile + GAP + (CAPTION_HEIGHT if notes else 0), (tile + GAP) * len(captions) + 2 * GAP
+    lines = -(-len(rows) // across)
+    sheet = np.full((CAPTION_HEIGHT + lines * height, width * min(across, max(len(rows), 1)), 3), BACKGROUND, np.uint8)
+    for column in range(sheet.shape[1] // width):
+        for number, caption in enumerate(captions):
+            _write(sheet, caption, column * width + number * (tile + GAP), CAPTION_HEIGHT - 5)
+    for item, row in enumerate(rows):
+        top, left = CAPTION_HEIGHT + item // across * height, item % across * width
+        for number, picture in enumerate(row):
+            if picture is not None:
+                small = _tile(picture, tile)
+                start = left + number * (tile + GAP)
+                sheet[top : top + small.shape[0], start : start + small.shape[1]] = small
+        if notes:
+            _write(sheet, notes[item], left, top + tile + CAPTION_HEIGHT - 5)
+    return sheet
+
+
+def _tile(picture: np.ndarray, longer_side: int) -> np.ndarray:
+    scale = longer_side / max(picture.shape[:2])
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    tile = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return tile if tile.ndim == 3 else cv2.cvtColor(tile, cv2.COLOR_GRAY2RGB)
+
+
+def _write(sheet: np.ndarray, text: str, x: int, y: int) -> None:
+    cv2.putText(sheet, text, (x + 1, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)

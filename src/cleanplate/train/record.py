@@ -1,0 +1,125 @@
+"""After each epoch: weights, a full checkpoint, a row of metrics.csv, TensorBoard and previews."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch.utils.tensorboard import SummaryWriter
+
+from cleanplate.data.module import PhasedData
+from cleanplate.pictures import write_picture
+from cleanplate.train.curves import draw_curves
+from cleanplate.train.previews import draw_previews
+from cleanplate.train.run import Row, Run, best_row
+from cleanplate.train.task import CleanplateTask
+from cleanplate.weights import WeightsCard, save_weights
+
+GRAPH_SIZE = 64
+
+
+class Record(Callback):
+    """Write down what each epoch has come to.
+
+    The rows of the finished epochs travel in the checkpoint, and metrics.csv is written anew from them, so that no
+    epoch is doubled or missing after a resume.
+
+    Args:
+        run: where to write.
+        card: what the weights say of themselves; the size is the phase's.
+        preview_items: the numbers of the items to draw.
+    """
+
+    def __init__(self, run: Run, card: WeightsCard, preview_items: list[int]) -> None:
+        self.run, self.card, self.preview_items = run, card, preview_items
+        self.rows: list[Row] = []
+        self.writer: SummaryWriter | None = None
+        self.started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows, for the checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the rows of a checkpoint."""
+        self.rows = state["rows"]
+
+    def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Open TensorBoard's log; what a run that was stopped had written past its checkpoint is hidden."""
+        first = not self.rows
+        self.writer = SummaryWriter(str(self.run.events), purge_step=None if first else len(self.rows) + 1)
+        if first and isinstance(task, CleanplateTask):
+            example = torch.zeros(1, 3, GRAPH_SIZE, GRAPH_SIZE, device=task.device)
+            task.model.eval()
+            self.writer.add_graph(task.model, (example, example))
+            task.model.train()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self.started = time.perf_counter()
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Stop the clock of the training part."""
+        self.trained = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Write everything down; the checkpoint comes last, so that whatever it knows of is there."""
+        if not isinstance(task, CleanplateTask) or not isinstance(data := trainer.datamodule, PhasedData):  # type: ignore[attr-defined]
+            raise TypeError("Record goes with CleanplateTask and PhasedData")
+        row = self._row(trainer, task, data)
+        self.rows.append(row)
+        task.finished_losses.append(row["validation/loss"])
+        epoch = row["epoch"]
+
+        card = self.card.model_copy(update={"size": data.phase.size})
+        save_weights(self.run.epochs / f"{epoch:03d}.safetensors", task.model, card)
+        best = best_row(self.rows)
+        if best is row:
+            save_weights(self.run.weights, task.model, card)
+        self._draw(task, data, epoch)
+        self._log(row)
+        self.run.write_rows(self.rows)
+        draw_curves(self.rows, self.run.curves)
+        trainer.save_checkpoint(self.run.checkpoint(epoch))
+        self.run.drop_old_checkpoints(best["epoch"])
+
+    def teardown(self, trainer: pl.Trainer, task: pl.LightningModule, stage: str) -> None:
+        """Close TensorBoard's log."""
+        if self.writer:
+            self.writer.close()
+
+    def _row(self, trainer: pl.Trainer, task: CleanplateTask, data: PhasedData) -> Row:
+        phase, optimizer = data.phase, trainer.optimizers[0]
+        items = phase.batch_size * trainer.num_training_batches
+        row: Row = {
+            "epoch": data.epoch + 1,
+            "phase": data.recipe.phase_at(data.epoch)[0] + 1,
+            "size": phase.size,
+            "batch_size": phase.batch_size,
+            "steps": trainer.global_step,
+            "lr": optimizer.param_groups[0]["lr"],
+            "seconds": round(time.perf_counter() - self.started, 2),
+            "items_per_second": round(items / (self.trained - self.started), 2),
+        }
+        for part, figures in task.figures().items():
+            row |= {f"{part}/{name}": value for name, value in figures.items()}
+        return row
+
+    def _draw(self, task: CleanplateTask, data: PhasedData, epoch: int) -> None:
+        if not self.preview_items:
+            return
+        batch = data.source.batch(self.preview_items, data.phase.size, data.recipe.seed, data.epoch)
+        model = task.ready_model().eval()
+        sheet = draw_previews(model, batch)
+        model.train()
+        write_picture(self.run.previews / f"epoch-{epoch:03d}.png", sheet)
+        if self.writer:
+            self.writer.add_image("previews", sheet, epoch, dataformats="HWC")
+
+    def _log(self, row: Row) -> None:
+        if self.writer:
+            for name, value in row.items():
+                if name not in ("epoch", "phase") and value is not None:
+                    self.writer.add_scalar(name, value, row["epoch"])
+            self.writer.flush()

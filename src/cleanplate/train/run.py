@@ -1,0 +1,160 @@
+"""The run folder: all that a training leaves behind, and all that it takes to go on."""
+
+import csv
+import io
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cleanplate import __version__
+from cleanplate.errors import UserError
+from cleanplate.files import require_vacant, write_text
+from cleanplate.recipe import Recipe, load_recipe
+
+Row = dict[str, Any]
+"""An epoch's row of metrics.csv; None where a figure does not exist."""
+
+KEPT_CHECKPOINTS = 3
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        path: the folder; `Run.create` makes it, `Run.open` finds one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_file = path / "recipe.yaml"
+        self.environment_file = path / "environment.json"
+        self.references = path / "references.npz"
+        self.metrics = path / "metrics.csv"
+        self.weights = path / "weights.safetensors"
+        self.events = path / "events"
+        self.previews = path / "previews"
+        self.epochs = path / "epochs"
+        self.checkpoints = path / "checkpoints"
+        self.curves = path / "curves"
+
+    @classmethod
+    def create(cls, path: Path | str | None, recipe: Recipe) -> "Run":
+        """Make a new run folder, `runs/RECIPE-TIME` when no path is given.
+
+        Raises:
+            UserError: the folder holds something already, or cannot be made.
+        """
+        run = cls(Path(path) if path else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
+        if run.recipe_file.exists():
+            raise UserError(f"{run.path}: holds a run already; go on with --resume {run.path}, or choose another name")
+        require_vacant(run.path)
+        for folder in (run.path, run.events, run.previews, run.epochs, run.checkpoints, run.curves):
+            folder.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """Find a run folder.
+
+        Raises:
+            UserError: there is none.
+        """
+        run = cls(Path(path))
+        if not run.recipe_file.exists() or not run.environment_file.exists():
+            raise UserError(f"{path}: not a run folder (no recipe.yaml or environment.json); give one that train made")
+        return run
+
+    def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
+        """Write what the run is: its recipe, and where and how it trains. From here on it can be resumed."""
+        write_text(self.environment_file, json.dumps(environment, indent=2) + "\n")
+        write_text(self.recipe_file, recipe.to_yaml())
+
+    def recipe(self) -> Recipe:
+        """Read the recipe.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        return load_recipe(self.recipe_file)
+
+    def environment(self) -> dict[str, Any]:
+        """Read environment.json.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            return json.loads(self.environment_file.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.environment_file}: cannot be read ({error}); the run folder is damaged") from None
+
+    def write_rows(self, rows: Sequence[Row]) -> None:
+        """Write metrics.csv, a row an epoch; a figure that does not exist is left empty."""
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.metrics, table.getvalue())
+
+    def rows(self) -> list[Row]:
+        """Read metrics.csv, numbers as numbers; no rows before the first epoch has ended."""
+        if not self.metrics.exists():
+            return []
+        with self.metrics.open(newline="") as file:
+            return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    def checkpoint(self, epoch: int) -> Path:
+        """Return where the full state after `epoch` (from 1) lies."""
+        return self.checkpoints / f"epoch-{epoch:03d}.ckpt"
+
+    def newest_checkpoint(self) -> Path | None:
+        """Return the newest full state, or None before the first epoch has ended."""
+        return max(self.checkpoints.glob("epoch-*.ckpt"), default=None)
+
+    def drop_old_checkpoints(self, best: int) -> None:
+        """Keep the full states of the last epochs and of the epoch `best`."""
+        states = sorted(self.checkpoints.glob("epoch-*.ckpt"))
+        for path in states[:-KEPT_CHECKPOINTS]:
+            if path != self.checkpoint(best):
+                path.unlink()
+
+
+def best_row(rows: Sequence[Row]) -> Row:
+    """Return the row of lowest validation loss within the last phase reached; the first of equals."""
+    last = [row for row in rows if row["phase"] == rows[-1]["phase"]]
+    return min(last, key=lambda row: row["validation/loss"])
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions and machine, as environment.json keeps them."""
+    packages = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "opencv-python-headless", "kornia")
+    return {
+        "cleanplate": __version__,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "commit": _commit(),
+        "machine": platform.platform(),
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the source tree that this package runs from, if it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _number(text: str) -> float | int | str | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None

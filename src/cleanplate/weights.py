@@ -1,0 +1,77 @@
+"""Weights files: a network's parameters with all that is needed to use them, as safetensors."""
+
+from pathlib import Path
+
+import safetensors
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from cleanplate import __version__
+from cleanplate.data.card import DepthMeaning, Normalisation
+from cleanplate.errors import UserError
+from cleanplate.files import write_bytes
+from cleanplate.models import create_model
+
+_KEY = "cleanplate"
+
+
+class WeightsCard(BaseModel):
+    """What a weights file says of itself; kept in its metadata."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str
+    size: int
+    """Pixels of the longer side that it was trained at last."""
+    normalisation: Normalisation
+    depth: DepthMeaning
+    recipe: str = ""
+    version: str = __version__
+
+
+def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
+    """Write the parameters of a network, and its card, as one whole file."""
+    tensors: dict[str, Tensor] = {name: value.contiguous() for name, value in model.state_dict().items()}
+    write_bytes(path, save(tensors, {_KEY: card.model_dump_json()}))
+
+
+def find_weights(path: Path | str) -> Path:
+    """Return the weights file that `path` means: itself, or the best weights of a run folder.
+
+    Raises:
+        UserError: there is no such file or run, or the run has no weights yet.
+    """
+    path = Path(path)
+    if path.is_dir():
+        weights = path / "weights.safetensors"
+        if not weights.exists():
+            raise UserError(f"{path}: holds no weights.safetensors; give a run folder whose first epoch has ended")
+        return weights
+    if not path.exists():
+        raise UserError(f"{path}: no such weights; give a run folder or a .safetensors file")
+    return path
+
+
+def load_weights(path: Path | str) -> tuple[nn.Module, WeightsCard]:
+    """Load a network, in evaluation mode, and its card from a run folder or a weights file.
+
+    Raises:
+        UserError: naming the file, when it is not one of cleanplate's or does not fit its network.
+    """
+    path = find_weights(path)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    try:
+        card = WeightsCard.model_validate_json(metadata[_KEY])
+    except (KeyError, ValidationError):
+        raise UserError(f"{path}: not written by cleanplate; its metadata says neither network nor size") from None
+    model = create_model(card.model)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError:
+        raise UserError(f"{path}: its parameters are not those of {card.model}; use a file of this version") from None
+    return model.eval(), card
