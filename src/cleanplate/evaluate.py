@@ -21,7 +21,7 @@ from cleanplate.metrics import MaskDepthMetrics, iou
 from cleanplate.pictures import write_picture
 from cleanplate.predict.predictor import Predictor
 from cleanplate.predict.torch_backend import TorchBackend
-from cleanplate.progress import console, track
+from cleanplate.progress import say, track
 from cleanplate.references import References
 from cleanplate.sheet import colour_depth, draw_sheet
 from cleanplate.train.run import Run
@@ -162,7 +162,7 @@ def _what_to_score(folder: ModestFolder, run: Run | None, size: int) -> tuple[di
     recipe = run.recipe()
     batch_size = next((phase.batch_size for phase in reversed(recipe.phases) if phase.size == size), BATCH_SIZE)
     if folder.fingerprint() == run.environment()["data_fingerprint"]:
-        console.print("the data set of its training: scoring the items kept for validation")
+        say("the data set of its training: scoring the items kept for validation")
         return split_items(folder, recipe.split, recipe.seed).parts, batch_size
     return {"all": np.arange(len(folder))}, batch_size
 

@@ -46,15 +46,16 @@ def foreground_share(mask: Tensor, valid: Tensor | None = None) -> Tensor:
 def depth_rmse(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return the root mean square error of each item, `(B,)`; NaN where no pixel counts."""
     counts = _counts(target, valid)
-    return (_blank(depth - target, counts).square().sum(dim=1) / counts.sum(dim=1)).sqrt()
+    error = _blank(depth, counts) - _blank(target, counts)
+    return (error.square().sum(dim=1) / counts.sum(dim=1)).sqrt()
 
 
-def aligned_error(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Return each item's sum of squares, `(B,)`, that is left after its least-squares scale and shift of `depth`."""
+def aligned_rmse(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return `depth_rmse` after each item's least-squares scale and shift of `depth`; a flat one is only shifted."""
     counts = _counts(target, valid)
     p, t = _centred(depth, counts), _centred(target, counts)
     explained = (p * t).sum(dim=1).square() / p.square().sum(dim=1).clamp(min=torch.finfo(torch.double).tiny)
-    return (t.square().sum(dim=1) - explained).clamp(min=0)
+    return ((t.square().sum(dim=1) - explained).clamp(min=0) / counts.sum(dim=1)).sqrt()
 
 
 class MaskDepthMetrics(Metric):
@@ -68,7 +69,7 @@ class MaskDepthMetrics(Metric):
     totals: Tensor
 
     def __init__(self, near: float | None = None, far: float | None = None) -> None:
-        super().__init__()
+        super().__init__(compute_with_cache=False)  # the cache outlives merge_state
         self.near, self.far = near, far
         # A row for each name: what is summed, and over how many.
         self.add_state("totals", torch.zeros(len(NAMES), 2, dtype=torch.double), dist_reduce_fx="sum")
@@ -105,7 +106,7 @@ class MaskDepthMetrics(Metric):
         error = p - t
         self._add("rmse", error.square(), counts)
         self._add("mae", error.abs(), counts)
-        self._add("aligned_rmse", aligned_error(depth, target, valid), counts.sum(dim=1))
+        self._add("aligned_rmse", aligned_rmse(depth, target, valid).square(), counts.sum(dim=1))
 
         positive = counts & (t > 1e-4)
         batch_rmse = ((error.square() * positive).sum() / positive.sum().clamp(min=1)).sqrt()
@@ -113,8 +114,9 @@ class MaskDepthMetrics(Metric):
 
         if self.near is not None and self.far is not None:
             p, t = self.near + p * (self.far - self.near), self.near + t * (self.far - self.near)
-            self._add("abs_rel", (p - t).abs() / t, counts)
-            self._add("delta_1.25", (torch.maximum(p / t, t / p) < 1.25).double(), counts)
+            away = counts & (t > 0)  # at 0 metres nothing is relative
+            self._add("abs_rel", (p - t).abs() / t, away)
+            self._add("delta_1.25", (torch.maximum(p / t, t / p) < 1.25).double(), away)
 
     def _add(self, name: str, values: Tensor, weights: Tensor) -> None:
         total = torch.where(weights > 0, values * weights, 0).sum()

@@ -45,7 +45,7 @@ def _is_truncated(content: bytes) -> bool:
     if content.startswith(b"\xff\xd8"):
         return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
     if content.startswith(b"\x89PNG"):
-        return b"IEND" not in content[-64:]
+        return b"IEND\xaeB`\x82" not in content  # the end chunk with its checksum; some programs add more after it
     return False
 
 

@@ -1,4 +1,4 @@
-"""Progress bars, on standard error so that standard output stays clean."""
+"""Progress bars and notes, on standard error so that standard output stays clean."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -8,19 +8,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 T = TypeVar("T")
 
-console = Console(stderr=True)
+_console = Console(stderr=True)
+
+
+def say(message: str) -> None:
+    """Print a line for the user, past any bar that is showing."""
+    _console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 def progress_bar(*extra: ProgressColumn) -> Progress:
-    """Return a bar with description, count, time left and whatever columns come in `extra`."""
+    """Return a bar with description, count, time left and whatever columns come in `extra`; none in a log file."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         *extra,
         TimeRemainingColumn(),
-        console=console,
+        console=_console,
         transient=True,
+        disable=not _console.is_terminal,
     )
 
 

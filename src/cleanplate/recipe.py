@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cleanplate.errors import UserError
 from cleanplate.pictures import require_multiple
+
+
+MASK_LOSSES = ("bce", "dice", "ssim")
+"""The losses that look at the mask alone."""
 
 
 class _Strict(BaseModel):
@@ -150,6 +154,12 @@ class Recipe(_Strict):
     seed: int = Field(1, ge=0)
     compute: Compute = Compute()
 
+    @model_validator(mode="after")
+    def _loss_fits_the_network(self) -> "Recipe":
+        if self.model == "masknet" and self.loss not in MASK_LOSSES:
+            raise ValueError(f"loss {self.loss} needs depth, and masknet has none; choose {', '.join(MASK_LOSSES)}")
+        return self
+
     @property
     def epochs(self) -> int:
         """The number of epochs of all phases."""
@@ -253,4 +263,4 @@ def _explain(error: ValidationError) -> str:
         if not keys or step not in _KINDS.get(keys[-1], ()):
             keys.append(step)
     mend = "; `--print` shows the keys there are" if fault["type"] == "extra_forbidden" else ""
-    return f"{'.'.join(keys)}: {fault['msg'].removeprefix('Value error, ')}{mend}"
+    return ": ".join(filter(None, [".".join(keys), fault["msg"].removeprefix("Value error, ")])) + mend

@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import re
+import sys
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +29,7 @@ FOLDERS = {
 }
 """The folder of each field: MODEST Museum's name, or the field's own."""
 FILE_MAP = "file_map.txt"
+BOM = b"\xef\xbb\xbf"  # some editors begin a text with it
 MODEST_FRAME = re.compile(r"bg\d+_(fg\d+)_\d+")
 
 
@@ -55,13 +58,13 @@ class ModestFolder:
     def __init__(self, path: Path | str) -> None:
         self.path = require_folder(path, "data set folder")
         self.card = read_card(self.path)
-        self.folders = find_folders(self.path)
-        rows, faults = read_file_map(self.path / FILE_MAP)
+        # Fixed-width bytes, not str: a tenth of the memory, and worker processes share it.
+        self._names, faults = read_file_map(self.path / FILE_MAP)
         if faults:
             more = f" (and {len(faults) - 1} more; see `cleanplate data check`)" if len(faults) > 1 else ""
             raise UserError(f"{faults[0]}{more}")
-        # Fixed-width bytes, not str: a tenth of the memory, and worker processes share it.
-        self._names = {field: np.array([row[n].encode() for row in rows]) for n, field in enumerate(FIELDS)}
+        needed = FIELDS if self.labelled().any() else FIELDS[:3]
+        self.folders = {field: find_folder(self.path, field) for field in needed}
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -134,35 +137,37 @@ class ModestFolder:
         table = self.path / "items.csv"
         frames = [name.decode() for name in self._names["frame"]]
         if table.exists():
-            with table.open(newline="") as file:
+            with table.open(encoding="utf-8", newline="") as file:
                 known = {row.get("frame"): tuple((row.get("cutouts") or "").split()) for row in csv.DictReader(file)}
             missing = next((frame for frame in frames if frame not in known), None)
             if missing is not None:
                 raise UserError(f"{table}: has no row for frame {missing}; add it, or use the split `random`")
             return [known[frame] for frame in frames]
-        matches = [MODEST_FRAME.fullmatch(frame) for frame in frames]
-        if not all(matches):
-            raise UserError(f"{table}: missing, so nobody knows which cutout is in which frame; use the split `random`")
-        return [(match[1],) for match in matches if match]
+        cutouts: list[tuple[str, ...]] = []
+        for frame in frames:
+            match = MODEST_FRAME.fullmatch(frame)
+            if not match:
+                text = "missing, so nobody knows which cutout is in which frame; use the split `random`"
+                raise UserError(f"{table}: {text}")
+            cutouts.append((sys.intern(match[1]),))
+        return cutouts
 
     def fingerprint(self) -> str:
         """Return what tells this data set's items from another's: the SHA-256 of its file map."""
         return hashlib.sha256((self.path / FILE_MAP).read_bytes()).hexdigest()
 
 
-def find_folders(path: Path) -> dict[str, Path]:
-    """Return the folder of each field, under whichever of its names it stands.
+def find_folder(path: Path, field: str) -> Path:
+    """Return the folder of a field, under whichever of its names it stands.
 
     Raises:
-        UserError: plates, frames or masks have no folder.
+        UserError: there is none.
     """
-    found = {}
-    for field, names in FOLDERS.items():
-        folder = next((path / name for name in names if (path / name).is_dir()), None)
-        if folder is None and field != "depth":
-            raise UserError(f"{path}: has no folder {' or '.join(names)}; it should hold the {field}s")
-        found[field] = folder or path / names[0]
-    return found
+    names = FOLDERS[field]
+    for name in names:
+        if (path / name).is_dir():
+            return path / name
+    raise UserError(f"{path}: has no folder {' or '.join(names)}; it should hold the {field}s")
 
 
 def find_picture(folder: Path, name: str) -> Path:
@@ -185,33 +190,54 @@ def require_same_size(path: Path, picture: np.ndarray, frame_path: Path, frame: 
         raise UserError(f"{path}: is {size}, but its frame {frame_path.name} is {wanted}; give both one size")
 
 
-def read_file_map(path: Path) -> tuple[list[list[str]], list[str]]:
-    """Read `file_map.txt`: its rows (plate, frame, mask, depth), and the faults of its lines, each named in a line.
+def read_file_map(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Read `file_map.txt`: the names of each field, `(N,)` bytes, and the faults of its lines, each named in a line.
 
     Raises:
         UserError: the file is missing or cannot be read.
     """
+    faults: dict[int, str] = {}
+    numbers = array("L")
+    columns = {field: bytearray() for field in FIELDS}  # a list of 400,000 rows would take ten times the memory
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                row = line.rstrip(b"\r\n").removeprefix(BOM if number == 1 else b"").split(b"\t")
+                if fault := _fault_of(row):
+                    faults[number] = fault
+                    continue
+                numbers.append(number)
+                for column, name in zip(columns.values(), row, strict=True):
+                    column += name + b"\n"
     except FileNotFoundError:
         raise UserError(f"{path}: missing; a data set folder needs one (plate, frame, mask, depth a line)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from None
-    rows, faults, first_line = [], [], dict[str, int]()
-    for number, line in enumerate(text.splitlines(), start=1):
-        row = line.split("\t")
-        if len(row) != 4 or not all(row[:3]):
-            faults.append(f"{path}:{number}: expected four names with tabs between (plate, frame, mask, depth)")
-        elif "/" in line or "\\" in line or ".." in row:
-            faults.append(f"{path}:{number}: a name leaves its folder; give plain names without extension")
-        elif row[1] in first_line:
-            faults.append(f"{path}:{number}: frame {row[1]} stands in line {first_line[row[1]]} already; remove one")
-        else:
-            first_line[row[1]] = number
-            rows.append(row)
-    if not rows and not faults:
-        faults.append(f"{path}: lists no items; add a line for each frame")
-    return rows, faults
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    names = {field: np.array(bytes(column).split(b"\n")[:-1], dtype=np.bytes_) for field, column in columns.items()}
+
+    frames = names["frame"]
+    order = np.argsort(frames, kind="stable")
+    again = np.flatnonzero(frames[order][1:] == frames[order][:-1])
+    for first, second in zip(order[again], order[again + 1], strict=True):
+        named = f"frame {frames[second].decode()} stands in line {numbers[first]} already; remove one"
+        faults[numbers[second]] = named
+    if len(again):
+        names = {field: np.delete(column, order[again + 1]) for field, column in names.items()}
+    if not len(numbers) and not faults:
+        return names, [f"{path}: lists no items; add a line for each frame"]
+    return names, [f"{path}:{number}: {fault}" for number, fault in sorted(faults.items())]
+
+
+def _fault_of(row: list[bytes]) -> str | None:
+    if len(row) != 4 or not all(row[:3]):
+        return "expected four names with tabs between (plate, frame, mask, depth)"
+    if any(b"/" in name or b"\\" in name or name == b".." for name in row):
+        return "a name leaves its folder; give plain names without extension"
+    try:
+        b"".join(row).decode()
+    except UnicodeDecodeError:
+        return "not UTF-8 text; save the file as UTF-8"
+    return None
 
 
 @lru_cache(maxsize=128)

@@ -1,5 +1,6 @@
 """Weights of the published implementation, https://github.com/shan18/Depth-Estimation-Segmentation, in our networks."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's doubts about a file that it then refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # a foreign file fails in as many ways as there are foreign files
         raise UserError(
             f"{path}: not readable as weights; give a .safetensors file, or a torch file with tensors alone"

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from rich.progress import TextColumn
 
-from cleanplate.progress import console, progress_bar
+from cleanplate.progress import progress_bar, say
 from cleanplate.train.record import Record
 
 
@@ -52,10 +52,9 @@ class Display(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Print the epoch's line."""
         row = self.record.rows[-1]
-        console.print(
+        say(
             f"epoch {row['epoch']:>3} of {trainer.max_epochs}  {row['size']}x{row['size']}  lr {row['lr']:.2g}  "
-            f"loss {row['validation/loss']:.4f}  {_figures(row)}  {row['items_per_second']:.1f} items/s",
-            highlight=False,
+            f"loss {row['validation/loss']:.4f}  {_figures(row)}  {row['items_per_second']:.1f} items/s"
         )
 
     def teardown(self, trainer: pl.Trainer, task: pl.LightningModule, stage: str) -> None:

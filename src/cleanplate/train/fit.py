@@ -17,7 +17,7 @@ from cleanplate.data.split import split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError
-from cleanplate.progress import console
+from cleanplate.progress import say
 from cleanplate.recipe import Recipe, load_recipe
 from cleanplate.references import fit_references
 from cleanplate.train.compute import choose_compute, set_layout
@@ -64,20 +64,18 @@ def train(
         recipe = load_recipe(recipe, list(settings))
     elif settings:
         raise UserError("settings go with a recipe's name or file; change a Recipe with model_copy(update=...)")
+    new_run = Run.plan(run, recipe)
     folder = ModestFolder(data)
     split = split_items(folder, recipe.split, recipe.seed)
     if recipe.model == "dsresnet" and not folder.labelled()[split.train].any():
-        console.print(f"note: {folder.path} has no depth labels, so the network's depth will mean nothing")
-    normalisation_of(folder)
-    folder_run = Run.create(run, recipe)
-    console.print(
+        say(f"note: {folder.path} has no depth labels, so the network's depth will mean nothing")
+    normalisation = normalisation_of(folder)
+    say(
         f"{recipe.name}: {len(split.train)} items to train on, "
         + ", ".join(f"{len(items)} {part}" for part, items in split.parts.items())
-        + f" to validate by; run folder {folder_run.path}",
-        highlight=False,
-        soft_wrap=True,
+        + f" to validate by; run folder {new_run.path}"
     )
-    fit_references(folder, split.train, recipe.phases[-1].size, recipe.seed).save(folder_run.references)
+    references = fit_references(folder, split.train, recipe.phases[-1].size, recipe.seed)
     device = _device()
     environment = describe_environment() | {
         "device": str(device),
@@ -85,12 +83,12 @@ def train(
         "seed": recipe.seed,
         "data": str(folder.path.resolve()),
         "data_fingerprint": folder.fingerprint(),
-        "normalisation": folder.card.normalisation.model_dump() if folder.card.normalisation else None,
+        "normalisation": normalisation.model_dump(),
         "depth": folder.card.depth.model_dump(),
         **choose_compute(recipe, device),
     }
-    folder_run.begin(recipe, environment)
-    return _fit(folder_run, folder)
+    new_run.begin(recipe, environment, references)
+    return _fit(new_run, folder)
 
 
 def resume(run: Path | str, data: Path | str | None = None) -> Trained:
@@ -103,12 +101,12 @@ def resume(run: Path | str, data: Path | str | None = None) -> Trained:
     Raises:
         UserError: it is no run folder, or the data set is not the one it was begun with.
     """
-    folder_run = Run.open(run)
-    environment = folder_run.environment()
+    begun = Run.open(run)
+    environment = begun.environment()
     folder = ModestFolder(data or environment["data"])
     if folder.fingerprint() != environment["data_fingerprint"]:
         raise UserError(f"{folder.path}: is not the data set that {run} was begun with (its file_map.txt differs)")
-    return _fit(folder_run, folder)
+    return _fit(begun, folder)
 
 
 def _fit(run: Run, folder: ModestFolder) -> Trained:

@@ -6,6 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from cleanplate.data.module import PhasedData
@@ -17,6 +18,17 @@ from cleanplate.train.task import CleanplateTask
 from cleanplate.weights import WeightsCard, save_weights
 
 GRAPH_SIZE = 64
+
+
+class _TensorsOnly(nn.Module):
+    """A network as TensorBoard's graph takes it: no None among the outputs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, plate: Tensor, frame: Tensor) -> list[Tensor]:
+        return [logits for logits in self.model(plate, frame) if logits is not None]
 
 
 class Record(Callback):
@@ -52,7 +64,7 @@ class Record(Callback):
         if first and isinstance(task, CleanplateTask):
             example = torch.zeros(1, 3, GRAPH_SIZE, GRAPH_SIZE, device=task.device)
             task.model.eval()
-            self.writer.add_graph(task.model, (example, example))
+            self.writer.add_graph(_TensorsOnly(task.model), (example, example))
             task.model.train()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:

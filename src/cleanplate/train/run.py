@@ -15,6 +15,7 @@ from cleanplate import __version__
 from cleanplate.errors import UserError
 from cleanplate.files import require_vacant, write_text
 from cleanplate.recipe import Recipe, load_recipe
+from cleanplate.references import References
 
 Row = dict[str, Any]
 """An epoch's row of metrics.csv; None where a figure does not exist."""
@@ -26,7 +27,7 @@ class Run:
     """A run folder.
 
     Args:
-        path: the folder; `Run.create` makes it, `Run.open` finds one.
+        path: the folder; `Run.plan` names a new one, `Run.open` finds one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,18 +44,16 @@ class Run:
         self.curves = path / "curves"
 
     @classmethod
-    def create(cls, path: Path | str | None, recipe: Recipe) -> "Run":
-        """Make a new run folder, `runs/RECIPE-TIME` when no path is given.
+    def plan(cls, path: Path | str | None, recipe: Recipe) -> "Run":
+        """Name a new run folder, `runs/RECIPE-TIME` when no path is given; `begin` makes it.
 
         Raises:
-            UserError: the folder holds something already, or cannot be made.
+            UserError: the folder holds something already.
         """
         run = cls(Path(path) if path else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
         if run.recipe_file.exists():
             raise UserError(f"{run.path}: holds a run already; go on with --resume {run.path}, or choose another name")
         require_vacant(run.path)
-        for folder in (run.path, run.events, run.previews, run.epochs, run.checkpoints, run.curves):
-            folder.mkdir(parents=True, exist_ok=True)
         return run
 
     @classmethod
@@ -69,8 +68,11 @@ class Run:
             raise UserError(f"{path}: not a run folder (no recipe.yaml or environment.json); give one that train made")
         return run
 
-    def begin(self, recipe: Recipe, environment: Mapping[str, Any]) -> None:
-        """Write what the run is: its recipe, and where and how it trains. From here on it can be resumed."""
+    def begin(self, recipe: Recipe, environment: Mapping[str, Any], references: References) -> None:
+        """Make the folder and write what the run is: from here on it can be resumed."""
+        for folder in (self.events, self.previews, self.epochs, self.checkpoints, self.curves):
+            folder.mkdir(parents=True, exist_ok=True)
+        references.save(self.references)
         write_text(self.environment_file, json.dumps(environment, indent=2) + "\n")
         write_text(self.recipe_file, recipe.to_yaml())
 

@@ -198,7 +198,7 @@ class Wall:
             self.paint[rows, columns] = folds.astype(np.float32)[None, :, None] * cloth
             self.glow[rows, columns] = 0
 
-    def hang_shelf_of_boards(self, rng: np.random.Generator) -> None:
+    def hang_boards(self, rng: np.random.Generator) -> None:
         """Clad a stretch of the wall with boards, as behind a counter, or do nothing."""
         width = rng.uniform(1.0, 2.4)
         places = self.free(width)

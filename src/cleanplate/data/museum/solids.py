@@ -5,6 +5,7 @@ a unit box; a rounded cone (all points within a radius that goes from `r1` to `r
 same with flat ends).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from cleanplate.data.museum.camera import Camera, Window
 from cleanplate.data.museum.material import Material
 
 BOX, ROUND, CUT = 0, 1, 2
+_CUBE = np.indices((2, 2, 2)).reshape(3, 8).T.astype(bool)
 
 
 class Solid(NamedTuple):
@@ -45,12 +47,17 @@ def cut_cone(
 def limb(start: np.ndarray, end: np.ndarray, r1: float, r2: float, material: Material, kind: int = ROUND) -> Solid:
     """Return a tapered limb between two points."""
     along = end - start
-    length = float(np.linalg.norm(along))
-    y = along / length
-    side = np.array([0.0, 0.0, 1.0]) if abs(y[2]) < 0.8 else np.array([1.0, 0.0, 0.0])
-    x = np.cross(y, side)
-    x /= np.linalg.norm(x)
-    return Solid(kind, np.stack([x, y, np.cross(x, y)], 1), start, length, r1, r2, material)
+    length = math.hypot(*along)
+    # Written out: NumPy's cross product of two short vectors takes longer than the rest together.
+    a, b, c = (along / length).tolist()
+    if abs(c) < 0.8:
+        flat = math.hypot(a, b)
+        x = (b / flat, -a / flat, 0.0)
+    else:
+        flat = math.hypot(b, c)
+        x = (0.0, c / flat, -b / flat)
+    z = (x[1] * c - x[2] * b, x[2] * a - x[0] * c, x[0] * b - x[1] * a)
+    return Solid(kind, np.array([x, (a, b, c), z]).T, start, length, r1, r2, material)
 
 
 def ellipsoid(centre: np.ndarray, frame: np.ndarray, radii: Sequence[float], material: Material) -> Solid:
@@ -82,34 +89,16 @@ class Solids:
         self.cos2 = np.where(self.kind == CUT, 1.0, 1 - slope**2)
         self.low = np.where(self.kind == CUT, 0.0, self.r1 * slope)
         self.high = np.where(self.kind == CUT, self.length, self.length + self.r2 * slope)
+        self.corners = self._corners()
+        """`(solids, 8, 3)`: the corners of a box around each, in metres."""
 
-    def __len__(self) -> int:
-        return len(self.kind)
-
-    def corners(self) -> np.ndarray:
-        """Return the corners `(solids, 8, 3)` of a box around each, in metres."""
+    def _corners(self) -> np.ndarray:
         wide = np.maximum(self.r1, self.r2)
         bottom = np.select([self.kind == BOX, self.kind == CUT], [-1.0, 0.0], -self.r1)
         top = np.select([self.kind == BOX, self.kind == CUT], [1.0, self.length], self.length + self.r2)
-        signs = np.array([(x, y, z) for x in (-1, 1) for y in (0, 1) for z in (-1, 1)])
-        local = np.stack(
-            [
-                signs[:, 0] * wide[:, None],
-                np.where(signs[:, 1] == 1, top[:, None], bottom[:, None]),
-                signs[:, 2] * wide[:, None],
-            ],
-            -1,
-        )
-        return np.einsum("pij,pcj->pci", self.frame, local) + self.origin[:, None]
-
-    def windows(self, camera: Camera) -> tuple[list[Window], np.ndarray]:
-        """Return the pixels that each solid can touch and the depth of its nearest corner in metres."""
-        seen = camera.project(self.corners())
-        nearest = seen[..., 2].min(1)
-        low = np.clip(np.floor(seen[..., :2].min(1)) - 1, 0, camera.size).astype(int)
-        high = np.clip(np.ceil(seen[..., :2].max(1)) + 1, 0, camera.size).astype(int)
-        low[nearest < 0.05], high[nearest < 0.05] = 0, camera.size
-        return [Window(*a, *b) for a, b in zip(low.tolist(), high.tolist(), strict=True)], nearest
+        low, high = np.stack([-wide, bottom, -wide], 1), np.stack([wide, top, wide], 1)
+        local = np.where(_CUBE, high[:, None], low[:, None])
+        return local @ self.frame.transpose(0, 2, 1) + self.origin[:, None]
 
 
 def trace(solids: Solids, camera: Camera, depth: np.ndarray, owner: np.ndarray, first: int) -> Window:
@@ -120,21 +109,24 @@ def trace(solids: Solids, camera: Camera, depth: np.ndarray, owner: np.ndarray, 
     """
     toward = solids.inverse @ camera.rotation
     start = np.einsum("pij,pj->pi", solids.inverse, camera.position - solids.origin)
-    windows, _ = solids.windows(camera)
-    middle = camera.project(solids.corners().mean(1))[:, 2]
+    corners = camera.project(solids.corners)
+    windows = _windows(corners, camera.size)
+    # Distances are counted from the solid's own depth: float32 would be too coarse from the camera.
+    middle = corners[..., 2].mean(1)
+    at = toward * middle[:, None, None]
+    at[..., 2] += start
+    lines = np.concatenate([toward, at], 1).astype(np.float32)[..., None, None, None]
+    x, y = camera.rays(camera.frame)
     with np.errstate(all="ignore"):
         for i, window in enumerate(windows):
             if window.right <= window.left or window.bottom <= window.top:
                 continue
-            # Distances are counted from the solid's own depth: float32 would be too coarse from the camera.
-            x, y = camera.rays(window)
-            base = middle[i]
-            ray = [_linear(toward[i, k], x, y) for k in range(3)]
-            at = [_linear(base * toward[i, k] + [0, 0, start[i, k]], x, y) for k in range(3)]
-            hit = _hit_box(at, ray) if solids.kind[i] == BOX else _hit_cone(solids, i, at, ray)
-            hit += np.float32(base)
+            along_y = lines[i, :, 1] * y[:, window.top : window.bottom] + lines[i, :, 2]
+            rays = lines[i, :, 0] * x[:, :, window.left : window.right] + along_y
+            hit = _hit_box(rays) if solids.kind[i] == BOX else _hit_cone(solids, i, rays)
+            hit += np.float32(middle[i])
             old = window.of(depth)
-            nearer = hit < old
+            nearer = hit < old  # never where the ray misses: that is NaN or infinite
             nearer &= hit > 0.05
             np.copyto(old, hit, where=nearer)
             np.copyto(window.of(owner), first + i, where=nearer)
@@ -145,31 +137,33 @@ def trace(solids: Solids, camera: Camera, depth: np.ndarray, owner: np.ndarray, 
     return Window(min(left), min(top), max(right), max(bottom))
 
 
-def _linear(row: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    a, b, c = (np.float32(value) for value in row)
-    return a * x + (b * y + c)
+def _windows(corners: np.ndarray, size: int) -> list[Window]:
+    """Return the pixels that solids can touch whose projected corners are `(solids, 8, 3)`."""
+    low = np.clip(np.floor(corners[..., :2].min(1)) - 1, 0, size).astype(int)
+    high = np.clip(np.ceil(corners[..., :2].max(1)) + 1, 0, size).astype(int)
+    reaches_camera = corners[..., 2].min(1) < 0.05
+    low[reaches_camera], high[reaches_camera] = 0, size
+    return [Window(*a, *b) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
 
 
-def _hit_box(at: list[np.ndarray], ray: list[np.ndarray]) -> np.ndarray:
-    enter, leave = None, None
-    for o, d in zip(at, ray, strict=True):
-        inverse = 1 / d
-        middle, reach = -o * inverse, np.abs(inverse)
-        enter = middle - reach if enter is None else np.maximum(enter, middle - reach)
-        leave = middle + reach if leave is None else np.minimum(leave, middle + reach)
+def _hit_box(rays: np.ndarray) -> np.ndarray:
+    inverse = 1 / rays[:3]
+    middle, reach = -rays[3:] * inverse, np.abs(inverse)
+    enter, leave = (middle - reach).max(0), (middle + reach).min(0)
     return np.where(enter <= leave, enter, np.float32(np.inf))
 
 
-def _hit_cone(solids: Solids, i: int, at: list[np.ndarray], ray: list[np.ndarray]) -> np.ndarray:
-    (ox, oy, oz), (dx, dy, dz) = at, ray
+def _hit_cone(solids: Solids, i: int, rays: np.ndarray) -> np.ndarray:
+    dx, dy, dz, ox, oy, oz = rays
     r1, r2, length = (np.float32(values[i]) for values in (solids.r1, solids.r2, solids.length))
     dd, od, oo = dx * dx + dz * dz, ox * dx + oz * dz, ox * ox + oz * oz
     if solids.kind[i] == ROUND:
-        hit = _root(dd + dy * dy, od + oy * dy, oo + oy * oy - r1 * r1)
+        a, b = dd + dy * dy, od + oy * dy
+        hit = _root(a, b, oo + oy * oy - r1 * r1)
         if length == 0:
             return hit
         up = oy - length
-        hit = np.fmin(hit, _root(dd + dy * dy, od + up * dy, oo + up * up - r2 * r2))
+        hit = np.fmin(hit, _root(a, b - length * dy, oo + up * up - r2 * r2))
     else:
         hit = np.full(dd.shape, np.inf, np.float32)
         for level, radius in ((0, r1), (length, r2)):
@@ -179,15 +173,13 @@ def _hit_cone(solids: Solids, i: int, at: list[np.ndarray], ray: list[np.ndarray
     k, m = r1 - slope * oy, -slope * dy
     side = _root(cos2 * dd - m * m, cos2 * od - k * m, cos2 * oo - k * k)
     level = oy + side * dy
-    return np.where(
-        (level >= np.float32(solids.low[i])) & (level <= np.float32(solids.high[i])), np.fmin(hit, side), hit
-    )
+    on_side = (level >= np.float32(solids.low[i])) & (level <= np.float32(solids.high[i]))
+    return np.where(on_side, np.fmin(hit, side), hit)
 
 
 def _root(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Return where a ray enters `a t^2 + 2 b t + c = 0`; NaN, written as infinity, where it passes by."""
-    root = (-b - np.sqrt(b * b - a * c)) / a
-    return np.where(np.isnan(root), np.float32(np.inf), root)
+    """Return where a ray enters `a t^2 + 2 b t + c = 0`; NaN where it passes by."""
+    return (-b - np.sqrt(b * b - a * c)) / a
 
 
 def surface(solids: Solids, ids: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -47,8 +47,9 @@ def sheet(width: float, height: float, density: float) -> Sheet:
 
 def pick(rng: np.random.Generator, colours: list[Colour], spread: float = 0.05) -> np.ndarray:
     """Return one of the display colours, moved a little, as linear `(3,)`."""
-    chosen = np.array(colours[rng.integers(len(colours))]) + rng.normal(0, spread, 3) * 0.5 + rng.normal(0, spread)
-    return np.array(colour(*np.clip(chosen, 0.05, 0.97)), np.float32)
+    hue, moves = colours[rng.integers(len(colours))], rng.normal(0, spread, 4).tolist()
+    display = (min(max(part + 0.5 * move + moves[3], 0.05), 0.97) for part, move in zip(hue, moves, strict=False))
+    return np.array(colour(*display), np.float32)
 
 
 def noise(

@@ -1,0 +1,49 @@
+# `make demo` and `make test` are the two commands; both set up what they need.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+CLEANPLATE := $(BIN)/cleanplate
+
+.PHONY: help venv demo test lint clean
+
+help:
+	@echo "make demo   set up, render the sample set, train on it, evaluate (about ten minutes on two cores)"
+	@echo "make test   set up and run every test"
+	@echo "make lint   set up and run ruff and mypy"
+	@echo "make venv   set up alone: the environment .venv"
+	@echo "make clean  remove what demo has made"
+
+venv: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and \
+	  f"cleanplate needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	@echo "==> installing into .venv (a minute or two, the first time alone)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	@touch $@
+
+demo: venv
+	@test -d demo/museum || { echo "==> rendering the sample set: rooms with people, in demo/museum"; \
+	  $(CLEANPLATE) data museum demo/museum --rooms 240 --figures 120 --frames 8 --size 128; }
+	@echo "==> checking it"
+	@$(CLEANPLATE) data check demo/museum
+	@echo "==> training recipe quick, in demo/run"
+	@if test -f demo/run/recipe.yaml; then $(CLEANPLATE) train --resume demo/run; \
+	  else rm -rf demo/run && $(CLEANPLATE) train quick --data demo/museum --run demo/run; fi
+	@echo "==> evaluating it: new_both are rooms and people that it never saw"
+	@$(CLEANPLATE) evaluate --weights demo/run --data demo/museum
+	@echo "previews: demo/run/previews   curves: demo/run/curves   TensorBoard: $(BIN)/tensorboard --logdir demo/run/events"
+
+test: venv
+	@echo "==> running every test"
+	@$(BIN)/python -m pytest
+
+lint: venv
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf demo
