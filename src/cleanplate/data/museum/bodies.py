@@ -4,7 +4,7 @@ import numpy as np
 
 from cleanplate.data.museum.figures import Figure, Pose
 from cleanplate.data.museum.material import Material
-from cleanplate.data.museum.solids import CUT, ROUND, Solid, ellipsoid, limb, turned
+from cleanplate.data.museum.solids import BOX, CUT, ROUND, Solid, ellipsoid, limb, turned
 
 
 def _tilted(angle: float) -> np.ndarray:
@@ -44,7 +44,9 @@ class Body:
         """Return a point of the trunk; y counts from the hips, in body units."""
         return self.hip + self.trunk @ (np.array([x, y, z]) * self.unit)
 
-    def _section(self, low: float, high: float, r1: float, r2: float, flat: float, material: Material, z: float = 0.0) -> None:
+    def _section(
+        self, low: float, high: float, r1: float, r2: float, flat: float, material: Material, z: float = 0.0
+    ) -> None:
         """Add an oval stretch of the trunk."""
         frame = self.trunk * np.array([1, 1, flat])
         start = self._spine(0, low, z)
@@ -60,15 +62,16 @@ class Body:
         self._section(0.07, 0.2, (0.078 + 0.05 * belly) * g, chest, 0.66, upper)
         self._section(0.2, 0.262, chest, chest * 0.82, 0.62, upper)
         if belly > 0.08:
-            self.solids.append(ellipsoid(self._spine(0, 0.1, 0.035), self.trunk, (0.085 * g, 0.085 * u, 0.075 * g), upper))
+            self.solids.append(ellipsoid(self._spine(0, 0.09, 0.022), self.trunk, (0.09 * g, 0.1 * u, 0.07 * g), upper))
         if f.bust:
-            for x in (-0.045, 0.045):
-                self.solids.append(ellipsoid(self._spine(x, 0.215, 0.045), self.trunk, (f.bust * u,) * 3, upper))
+            for x in (-0.036, 0.036):
+                radii = (0.046 * u, 0.042 * u, f.bust * u)
+                self.solids.append(ellipsoid(self._spine(x, 0.205, 0.035), self.trunk, radii, upper))
         across = f.shoulders - 0.022
-        shoulders = [self._spine(x, 0.292, -0.005) for x in (-across, across)]
-        self.solids.append(limb(*shoulders, 0.034 * g, 0.034 * g, upper))
+        shoulders = [self._spine(x, 0.276, -0.005) for x in (-across, across)]
+        self.solids.append(limb(shoulders[0], shoulders[1], 0.038 * g, 0.038 * g, upper))
         for shoulder in shoulders:
-            self.solids.append(limb(shoulder, self._spine(0, 0.335, -0.008), 0.034 * g, 0.03 * u, upper))
+            self.solids.append(limb(shoulder, self._spine(0, 0.312, -0.008), 0.036 * g, 0.033 * u, upper))
         if f.coat and f.coat < 0.5:
             shirt = self._spine(0, 0.262, 0.042 * f.bulk)
             self.solids.append(ellipsoid(shirt, self.trunk, (0.028 * u, 0.075 * u, 0.026 * g), f.top))
@@ -122,18 +125,26 @@ class Body:
         f, u, g = self.figure, self.unit, self.girth
         upper, lower = self.pose.arms[0 if side < 0 else 1]
         mirror = np.array([side, 1, 1])
-        shoulder = self._spine(side * f.shoulders, 0.285, -0.005)
+        shoulder = self._spine(side * (f.shoulders - 0.004), 0.27, -0.005)
         elbow = shoulder + self.trunk @ (upper * mirror) * 0.165 * u
         along = self.trunk @ (lower * mirror)
         wrist = elbow + along * 0.14 * u
         cloth = f.over if f.coat else f.top
         sleeves = "long" if f.coat else f.sleeves
-        self.solids.append(limb(shoulder, elbow, 0.034 * g, 0.027 * g, cloth if sleeves == "long" else f.skin))
-        self.solids.append(limb(elbow, wrist, 0.027 * g, (0.024 if sleeves == "long" else 0.018) * g, cloth if sleeves == "long" else f.skin))
+        self.solids.append(limb(shoulder, elbow, 0.033 * g, 0.026 * g, cloth if sleeves == "long" else f.skin))
+        self.solids.append(
+            limb(
+                elbow,
+                wrist,
+                0.026 * g,
+                (0.024 if sleeves == "long" else 0.018) * g,
+                cloth if sleeves == "long" else f.skin,
+            )
+        )
         if sleeves == "short":
-            self.solids.append(limb(shoulder, shoulder + (elbow - shoulder) * 0.62, 0.038 * g, 0.037 * g, cloth, CUT))
+            self.solids.append(limb(shoulder, shoulder + (elbow - shoulder) * 0.62, 0.034 * g, 0.037 * g, cloth, CUT))
         if sleeves != "none":
-            self.solids.append(ellipsoid(shoulder, self.trunk, (0.038 * g,) * 3, cloth))
+            self.solids.append(ellipsoid(shoulder, self.trunk, (0.035 * g,) * 3, cloth))
         hand = wrist + along * 0.035 * u
         frame = limb(wrist, hand, 1, 1, f.skin).frame
         self.solids.append(ellipsoid(hand, frame, (0.021 * u, 0.045 * u, 0.014 * u), f.skin))
@@ -182,19 +193,21 @@ class Body:
     def _bag(self) -> None:
         f, u = self.figure, self.unit
         if f.bag == "backpack":
-            place, radii = self._spine(0, 0.17, -0.1 * f.bulk), (0.078 * u, 0.12 * u, 0.055 * u)
-            self.solids.append(ellipsoid(place, self.trunk, radii, f.headgear))
+            frame = self.trunk * np.array([1, 1, 0.62])
+            place = self._spine(0, 0.11, -0.085 * f.bulk)
+            self.solids.append(Solid(ROUND, frame, place, 0.11 * u, 0.085 * u, 0.07 * u, f.headgear))
             for x in (-0.06, 0.06):
                 start, end = self._spine(x, 0.32, 0.02), self._spine(x * 1.1, 0.14, 0.065 * f.bulk)
                 self.solids.append(limb(start, end, 0.012 * u, 0.012 * u, f.headgear))
         elif f.bag == "shoulder":
             frame = self.trunk * (np.array([0.028, 0.065, 0.085]) * u)
             bag = self._spine(0.125 * f.bulk, -0.02, 0.0)
-            self.solids.append(Solid(0, frame, bag, 0.0, 1.0, 1.0, f.headgear))
-            self.solids.append(limb(self._spine(-0.06, 0.325, 0.01), self._spine(0.12 * f.bulk, 0.03, 0.03), 0.008 * u, 0.008 * u, f.headgear))
+            self.solids.append(Solid(BOX, frame, bag, 0.0, 1.0, 1.0, f.headgear))
+            start, end = self._spine(-0.06, 0.325, 0.01), self._spine(0.12 * f.bulk, 0.03, 0.03)
+            self.solids.append(limb(start, end, 0.008 * u, 0.008 * u, f.headgear))
 
 
 def build_body(figure: Figure, pose: Pose, spot: tuple[float, float], facing: float) -> list[Solid]:
-    """Return a figure's solids, standing at `spot` (x, z) of the floor, turned by `facing` radians about the vertical."""
+    """Return a figure's solids, standing at `spot` (x, z) of the floor, turned by `facing` radians."""
     turn, place = turned(facing), np.array([spot[0], 0.0, spot[1]])
     return [s._replace(frame=turn @ s.frame, origin=turn @ s.origin + place) for s in Body(figure, pose).solids]

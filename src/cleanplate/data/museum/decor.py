@@ -5,14 +5,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cleanplate.data.museum.material import colour
-from cleanplate.data.museum.textures import CARPETS, WALL_COLOURS, WOODS, Sheet, blur, noise, pick, planks, sheet
+from cleanplate.data.museum.paintings import paint_picture
+from cleanplate.data.museum.palettes import CARPETS, WALLS, WHITE, WOODS, Colour, linear, pick
+from cleanplate.data.museum.textures import Sheet, blur, noise, planks, sheet
 
-FRAME_COLOURS = [*WOODS, (0.10, 0.10, 0.10), (0.75, 0.62, 0.30), (0.93, 0.93, 0.92)]
-STRONG_COLOURS = [
-    (0.75, 0.20, 0.18), (0.18, 0.36, 0.62), (0.90, 0.72, 0.20), (0.16, 0.45, 0.32), (0.92, 0.90, 0.84),
-    (0.14, 0.14, 0.18), (0.86, 0.48, 0.20), (0.50, 0.30, 0.52), (0.55, 0.70, 0.76), (0.80, 0.62, 0.60),
-]  # fmt: skip
+FRAMES: list[Colour] = [*WOODS, (0.10, 0.10, 0.10), (0.75, 0.62, 0.30), (0.93, 0.93, 0.92)]
 
 
 class Pane(NamedTuple):
@@ -23,50 +20,6 @@ class Pane(NamedTuple):
     width: float
     height: float
     brightness: float
-
-
-def _painting(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Return a picture `(height, width, 3)`: landscape, portrait, blocks, strokes, or a still life."""
-    size = 96
-    scale = size / max(height, width)
-    h, w = max(8, int(height * scale)), max(8, int(width * scale))
-    kind = rng.choice(["landscape", "portrait", "blocks", "strokes", "still", "poster"])
-    picture = np.empty((h, w, 3), np.float32)
-    picture[:] = pick(rng, STRONG_COLOURS + WALL_COLOURS)
-    if kind == "landscape":
-        sky = np.linspace(0.5, 1, h, dtype=np.float32)[:, None, None]
-        picture[:] = sky * pick(rng, [(0.55, 0.7, 0.88), (0.9, 0.75, 0.55), (0.6, 0.6, 0.66)])
-        for level in np.sort(rng.uniform(0.35, 0.9, rng.integers(2, 5))):
-            ridge = h * (level + 0.07 * np.sin(np.arange(w) / w * rng.uniform(3, 14) + rng.uniform(0, 6)))
-            picture[np.arange(h)[:, None] > ridge[None]] = pick(rng, [(0.3, 0.42, 0.26), (0.45, 0.42, 0.3), (0.25, 0.32, 0.4)])
-    elif kind == "portrait":
-        picture[:] *= 0.4
-        centre = (w // 2 + int(rng.normal(0, w * 0.04)), int(h * 0.4))
-        cv2.ellipse(picture, (w // 2, h), (int(w * 0.38), int(h * 0.38)), 0, 0, 360, pick(rng, STRONG_COLOURS).tolist(), -1)
-        cv2.ellipse(picture, centre, (int(w * 0.2), int(h * 0.22)), 0, 0, 360, pick(rng, WOODS).tolist(), -1)
-        face = (centre[0], centre[1] + int(h * 0.04))
-        cv2.ellipse(picture, face, (int(w * 0.15), int(h * 0.17)), 0, 0, 360, colour(0.82, 0.64, 0.52), -1)
-    elif kind in ("blocks", "poster"):
-        for _ in range(rng.integers(3, 9)):
-            a, b = rng.uniform(0, 1, (2, 2)) * (w, h)
-            cv2.rectangle(picture, a.astype(int).tolist(), b.astype(int).tolist(), pick(rng, STRONG_COLOURS).tolist(), -1)
-        if kind == "poster":
-            for line in range(int(h * 0.65), int(h * 0.92), 5):
-                cv2.line(picture, (w // 8, line), (int(w * rng.uniform(0.5, 0.88)), line), (0.02, 0.02, 0.02), 1)
-    elif kind == "strokes":
-        for _ in range(rng.integers(8, 26)):
-            a, b = rng.uniform(-0.2, 1.2, (2, 2)) * (w, h)
-            thick = int(rng.integers(1, 9))
-            cv2.line(picture, a.astype(int).tolist(), b.astype(int).tolist(), pick(rng, STRONG_COLOURS).tolist(), thick)
-    else:
-        picture[int(h * 0.65) :] *= 0.5
-        for _ in range(rng.integers(3, 7)):
-            radius = int(rng.uniform(0.06, 0.16) * w) + 1
-            place = (int(rng.uniform(0.2, 0.8) * w), int(h * 0.68) - radius // 2)
-            cv2.ellipse(picture, place, (radius, int(radius * rng.uniform(0.9, 1.8))), 0, 0, 360, pick(rng, STRONG_COLOURS).tolist(), -1)
-    picture = cv2.resize(blur(picture, 0.7), (width, height), interpolation=cv2.INTER_LINEAR)
-    grid = sheet(width / 100, height / 100, 100)
-    return picture * (1 + 0.12 * noise(rng, Sheet(grid.across[:width], grid.along[:height], 100), (300, 300), 0.8))[..., None]
 
 
 class Wall:
@@ -83,7 +36,9 @@ class Wall:
         """Return the texels of a rectangle in metres; `top` counts from the ceiling."""
         density = self.grid.density
         rows, columns = self.paint.shape[:2]
-        first_row, first_column = (int(np.clip(round(v * density), 0, n - 2)) for v, n in ((top, rows), (left, columns)))
+        first_row, first_column = (
+            int(np.clip(round(v * density), 0, n - 2)) for v, n in ((top, rows), (left, columns))
+        )
         last_row = int(np.clip(round((top + height) * density), first_row + 1, rows))
         last_column = int(np.clip(round((left + width) * density), first_column + 1, columns))
         return slice(first_row, last_row), slice(first_column, last_column)
@@ -98,7 +53,7 @@ class Wall:
         rows, columns = self.part(left - reach, top - reach / 2, width + 2 * reach, height + 2.5 * reach)
         dark = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
         edge = int(reach * self.grid.density)
-        dark[edge:-edge or None, edge:-edge or None] = strength
+        dark[edge : -edge or None, edge : -edge or None] = strength
         self.paint[rows, columns] *= 1 - blur(dark, edge / 2)[..., None]
 
     def free(self, width: float) -> list[float]:
@@ -118,14 +73,18 @@ class Wall:
         self.taken.append((left, left + width))
         self.shadow(left, top, width, height)
         border = rng.uniform(0.02, 0.09)
-        self.fill(left, top, width, height, pick(rng, FRAME_COLOURS))
+        self.fill(left, top, width, height, pick(rng, FRAMES))
         self.fill(left, top, width, border * 0.35, 0.7)
         inset = border
         if rng.random() < 0.35:
-            self.fill(left + inset, top + inset, width - 2 * inset, height - 2 * inset, np.array(colour(0.93, 0.92, 0.88)))
+            self.fill(
+                left + inset, top + inset, width - 2 * inset, height - 2 * inset, np.array(linear(0.93, 0.92, 0.88))
+            )
             inset += rng.uniform(0.04, 0.12)
-        rows, columns = self.part(left + inset, top + inset, max(0.05, width - 2 * inset), max(0.05, height - 2 * inset))
-        self.paint[rows, columns] = _painting(rng, rows.stop - rows.start, columns.stop - columns.start)
+        rows, columns = self.part(
+            left + inset, top + inset, max(0.05, width - 2 * inset), max(0.05, height - 2 * inset)
+        )
+        self.paint[rows, columns] = paint_picture(rng, rows.stop - rows.start, columns.stop - columns.start)
 
     def hang_door(self, rng: np.random.Generator) -> None:
         """Set a door where there is room, or do nothing: shut, panelled, glazed, or open on a dim room."""
@@ -136,13 +95,13 @@ class Wall:
         left, top = float(rng.choice(places)), self.height - height
         self.taken.append((left - 0.1, left + width + 0.1))
         self.shadow(left, top, width, height, 0.2)
-        case, leaf = pick(rng, [*WOODS, (0.92, 0.91, 0.89)]), pick(rng, [*WOODS, *WALL_COLOURS])
+        case, leaf = pick(rng, [*WOODS, WHITE]), pick(rng, [*WOODS, *WALLS])
         self.fill(left - 0.08, top - 0.08, width + 0.16, height + 0.08, case)
         self.fill(left - 0.01, top - 0.01, width + 0.02, height + 0.01, case * 0.5)
         if rng.random() < 0.25:
             rows, columns = self.part(left, top, width, height)
             shade = np.linspace(0.5, 0.2, rows.stop - rows.start, dtype=np.float32)[:, None, None]
-            self.paint[rows, columns] = pick(rng, WALL_COLOURS) * shade * 0.5
+            self.paint[rows, columns] = pick(rng, WALLS) * shade * 0.5
             self.fill(left, self.height - 0.25, width, 0.25, pick(rng, WOODS) * 0.3)
             return
         self.fill(left, top, width, height, leaf)
@@ -155,9 +114,11 @@ class Wall:
                 inner = (x + 0.12, y, width / leaves - 0.24, step - 0.1)
                 self.fill(*inner, leaf * 0.62)
                 core = (inner[0] + 0.02, y + 0.025, inner[2] - 0.03, inner[3] - 0.04)
-                self.fill(*core, np.array(colour(0.5, 0.58, 0.62)) if glazed else leaf * 0.96)
+                self.fill(*core, np.array(linear(0.5, 0.58, 0.62)) if glazed else leaf * 0.96)
             knob = x + width / leaves - 0.09 if side == 0 else x + 0.05
-            self.fill(knob, self.height - 1.05, 0.05, 0.03 if rng.random() < 0.5 else 0.14, np.array(colour(0.7, 0.66, 0.55)))
+            self.fill(
+                knob, self.height - 1.05, 0.05, 0.03 if rng.random() < 0.5 else 0.14, np.array(linear(0.7, 0.66, 0.55))
+            )
             self.fill(x, top, 0.012, height, leaf * 0.4)
 
     def hang_window(self, rng: np.random.Generator, left: float, width: float, style: np.random.Generator) -> None:
@@ -165,7 +126,7 @@ class Wall:
         sill, top = style.uniform(0.2, 1.0), style.uniform(0.2, 0.45)
         height, bright = max(0.8, self.height - sill - top), float(style.uniform(1.3, 3.0))
         self.taken.append((left - 0.25, left + width + 0.25))
-        case = pick(style, [*WOODS, (0.92, 0.91, 0.89), (0.92, 0.91, 0.89)])
+        case = pick(style, [*WOODS, WHITE, WHITE])
         self.fill(left - 0.09, top - 0.09, width + 0.18, height + 0.18, case)
         self.fill(left - 0.13, top + height + 0.04, width + 0.26, 0.06, case * 1.05)
         self.shadow(left - 0.13, top + height + 0.02, width + 0.26, 0.08, 0.3)
@@ -173,7 +134,9 @@ class Wall:
         rows, columns = self.part(left, top, width, height)
         h, w = rows.stop - rows.start, columns.stop - columns.start
         view = np.empty((h, w, 3), np.float32)
-        view[:] = np.linspace(1, 0.75, h, dtype=np.float32)[:, None, None] * pick(style, [(0.85, 0.92, 1.0), (0.95, 0.95, 0.93)])
+        view[:] = np.linspace(1, 0.75, h, dtype=np.float32)[:, None, None] * pick(
+            style, [(0.85, 0.92, 1.0), (0.95, 0.95, 0.93)]
+        )
         grid = Sheet(self.grid.across[:w], self.grid.along[:h], self.grid.density)
         trees = style.uniform(0.35, 0.8) * h + 0.1 * h * noise(rng, grid, (120, 120), 1.4)
         view[np.arange(h)[:, None] > trees] = pick(style, [(0.35, 0.48, 0.28), (0.55, 0.52, 0.48), (0.40, 0.46, 0.46)])
@@ -187,7 +150,7 @@ class Wall:
         self.paint[rows, columns][bars] = case * 0.8
         self.glow[rows, columns] = np.where(bars[..., None], 0.0, view * bright)
         if style.random() < 0.4:
-            self._curtains(rng, left, width, top, pick(style, CARPETS + WALL_COLOURS))
+            self._curtains(rng, left, width, top, pick(style, CARPETS + WALLS))
 
     def _curtains(self, rng: np.random.Generator, left: float, width: float, top: float, cloth: np.ndarray) -> None:
         breadth = width * 0.22 + 0.15
@@ -222,10 +185,16 @@ class Wall:
             centre = (float(rng.choice(places)) + 0.2, self.height - 2.1)
             at = tuple(round(v * self.grid.density) for v in centre)
             radius = round(0.16 * self.grid.density)
-            cv2.circle(self.paint, at, radius, pick(rng, FRAME_COLOURS).tolist(), -1)
+            cv2.circle(self.paint, at, radius, pick(rng, FRAMES).tolist(), -1)
             cv2.circle(self.paint, at, round(radius * 0.85), (0.85, 0.84, 0.8), -1)
             cv2.line(self.paint, at, (at[0], at[1] - round(radius * 0.7)), (0.02, 0.02, 0.02), 1)
             cv2.line(self.paint, at, (at[0] + round(radius * 0.5), at[1]), (0.02, 0.02, 0.02), 1)
         for a, b in list(self.taken):
             if rng.random() < 0.4:
-                self.fill(b + 0.13, self.height - rng.uniform(1.15, 1.4), 0.08 if b > a else 0.1, 0.1, np.array(colour(0.9, 0.9, 0.88)))
+                self.fill(
+                    b + 0.13,
+                    self.height - rng.uniform(1.15, 1.4),
+                    0.08 if b > a else 0.1,
+                    0.1,
+                    np.array(linear(0.9, 0.9, 0.88)),
+                )

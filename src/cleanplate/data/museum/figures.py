@@ -4,19 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cleanplate.data.museum.decor import STRONG_COLOURS
-from cleanplate.data.museum.material import BANDS, CHECK, DOTS, FACE, PINSTRIPES, PLAIN, Material, colour
-from cleanplate.data.museum.textures import CARPETS, WALL_COLOURS, WOODS, Colour, pick
-
-SKINS: list[Colour] = [
-    (0.95, 0.80, 0.70), (0.90, 0.73, 0.60), (0.84, 0.65, 0.51), (0.74, 0.54, 0.40), (0.58, 0.40, 0.29), (0.40, 0.27, 0.20)
-]  # fmt: skip
-HAIRS: list[Colour] = [
-    (0.10, 0.08, 0.07), (0.20, 0.14, 0.10), (0.36, 0.24, 0.15), (0.55, 0.40, 0.24), (0.80, 0.66, 0.42), (0.62, 0.60, 0.58),
-    (0.50, 0.22, 0.12), (0.85, 0.84, 0.82),
-]  # fmt: skip
-DARKS: list[Colour] = [(0.12, 0.13, 0.17), (0.17, 0.22, 0.34), (0.24, 0.24, 0.25), (0.30, 0.25, 0.20), (0.10, 0.10, 0.11)]
-DENIMS: list[Colour] = [(0.24, 0.34, 0.48), (0.36, 0.46, 0.58), (0.62, 0.57, 0.46), (0.46, 0.46, 0.47)]
+from cleanplate.data.museum.material import BANDS, CHECK, DOTS, FACE, PINSTRIPES, PLAIN, Material
+from cleanplate.data.museum.palettes import (
+    CARPETS,
+    DARKS,
+    DENIMS,
+    HAIRS,
+    SKINS,
+    STRONG,
+    WALLS,
+    WOODS,
+    Colour,
+    pick,
+    triple,
+)
 
 
 class Figure(NamedTuple):
@@ -47,19 +48,15 @@ class Figure(NamedTuple):
     headgear: Material
 
 
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
-    return float(values[0]), float(values[1]), float(values[2])
-
-
 def _cloth(rng: np.random.Generator, colours: list[Colour], patterned: float) -> Material:
     # A third wear what rooms are painted in, so that they stand out little from the wall behind them.
-    base = pick(rng, WALL_COLOURS + WOODS if rng.random() < 0.33 else colours)
+    base = pick(rng, WALLS + WOODS if rng.random() < 0.33 else colours)
     pattern, scale = PLAIN, 0.1
     if rng.random() < patterned:
         pattern = int(rng.choice([BANDS, PINSTRIPES, CHECK, DOTS]))
         scale = float(rng.uniform(0.05, 0.13))
-    second = pick(rng, [*STRONG_COLOURS, *WALL_COLOURS[:3]])
-    return Material(_triple(base), _triple(second), pattern, scale, float(rng.uniform(0.08, 0.17)))
+    second = pick(rng, [*STRONG, *WALLS[:3]])
+    return Material(triple(base), triple(second), pattern, scale, float(rng.uniform(0.08, 0.17)))
 
 
 def draw_figure(rng: np.random.Generator) -> Figure:
@@ -71,20 +68,31 @@ def draw_figure(rng: np.random.Generator) -> Figure:
         height, bulk = rng.normal(1.66 if feminine else 1.78, 0.07), float(np.exp(rng.normal(0.02, 0.14)))
     skin_colour = pick(rng, SKINS, 0.02)
     hair_colour = pick(rng, HAIRS if child or rng.random() < 0.8 else HAIRS[5:], 0.02)
-    skin = Material(_triple(skin_colour), grain=0.02, gloss=0.06)
-    mane = Material(_triple(hair_colour), grain=0.2, gloss=0.1)
+    skin = Material(triple(skin_colour), grain=0.02, gloss=0.06)
+    mane = Material(triple(hair_colour), grain=0.2, gloss=0.1)
     styles = ["short", "full", "long", "bob", "bun", "tail", "curls", "bald", "hat", "brimmed", "scarf"]
     shares = [4, 4, 22, 16, 12, 14, 10, 0, 6, 6, 6] if feminine else [34, 24, 4, 0, 0, 2, 8, 11, 11, 6, 0]
     hair = str(rng.choice(styles, p=np.array(shares) / 100))
     line = 3.0 if hair == "bald" else float(rng.uniform(-0.02, 0.2))
     face = Material(skin.base, mane.base, FACE, line, 0.02, 0.06)
-    dress = rng.choice(["trousers", "shorts", "skirt", "gown", "bare"], p=[0.5, 0.08, 0.2, 0.06, 0.16] if feminine else [0.86, 0.14, 0, 0, 0])
+    dress = rng.choice(
+        ["trousers", "shorts", "skirt", "gown", "bare"],
+        p=[0.5, 0.08, 0.2, 0.06, 0.16] if feminine else [0.86, 0.14, 0, 0, 0],
+    )
     sleeves = str(rng.choice(["none", "short", "long"], p=[0.16, 0.36, 0.48] if feminine else [0.03, 0.4, 0.57]))
-    top = _cloth(rng, STRONG_COLOURS + DARKS + WALL_COLOURS[:3], 0.42)
-    bottom = _cloth(rng, DARKS + DENIMS if dress in ("trousers", "shorts") else STRONG_COLOURS + DARKS, 0.1 if dress == "trousers" else 0.3)
+    top = _cloth(rng, STRONG + DARKS + WALLS[:3], 0.42)
+    bottom = _cloth(
+        rng,
+        DARKS + DENIMS if dress in ("trousers", "shorts") else STRONG + DARKS,
+        0.1 if dress == "trousers" else 0.3,
+    )
     if dress in ("gown", "bare"):
         bottom = top
-    coat = float(rng.choice([0.0, 0.16, 0.35, 0.62], p=[0.52, 0.28, 0.12, 0.08])) if dress in ("trousers", "skirt") else 0.0
+    coat = (
+        float(rng.choice([0.0, 0.16, 0.35, 0.62], p=[0.52, 0.28, 0.12, 0.08]))
+        if dress in ("trousers", "skirt")
+        else 0.0
+    )
     return Figure(
         height=float(np.clip(height, 1.0, 1.98)),
         bulk=float(np.clip(bulk, 0.8, 1.4)),
@@ -95,15 +103,17 @@ def draw_figure(rng: np.random.Generator) -> Figure:
         legs=str(dress),
         coat=coat,
         bag=str(rng.choice(["none", "backpack", "shoulder"], p=[0.66, 0.17, 0.17])),
-        bust=float(rng.uniform(0.03, 0.05)) if feminine and not child else 0.0,
+        bust=float(rng.uniform(0.034, 0.05)) if feminine and not child else 0.0,
         face=face,
         skin=skin,
         mane=mane,
         top=top,
         bottom=bottom,
-        over=_cloth(rng, STRONG_COLOURS + CARPETS + DARKS, 0.2),
-        shoes=Material(_triple(pick(rng, [*DARKS, *WOODS[:4], (0.9, 0.9, 0.9), (0.7, 0.2, 0.2)])), grain=0.05, gloss=0.15),
-        headgear=_cloth(rng, STRONG_COLOURS + DARKS + WOODS, 0.15),
+        over=_cloth(rng, STRONG + CARPETS + DARKS, 0.2),
+        shoes=Material(
+            triple(pick(rng, [*DARKS, *WOODS[:4], (0.9, 0.9, 0.9), (0.7, 0.2, 0.2)])), grain=0.05, gloss=0.15
+        ),
+        headgear=_cloth(rng, STRONG + DARKS + WOODS, 0.15),
     )
 
 
@@ -141,7 +151,9 @@ def _arm(rng: np.random.Generator, name: str) -> tuple[np.ndarray, np.ndarray]:
     return upper / np.linalg.norm(upper), lower / np.linalg.norm(lower)
 
 
-NEUTRAL = Pose((0, 0), (0, 0), 0.07, 0, 0, 0, 0, (_arm(np.random.default_rng(0), "hang"), _arm(np.random.default_rng(0), "hang")))
+NEUTRAL = Pose(
+    (0, 0), (0, 0), 0.07, 0, 0, 0, 0, (_arm(np.random.default_rng(0), "hang"), _arm(np.random.default_rng(0), "hang"))
+)
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
@@ -163,7 +175,11 @@ def draw_pose(rng: np.random.Generator) -> Pose:
     else:
         names = ["hang", "akimbo", "point", "aside", "raise", "phone", "fold", "behind", "pocket"]
         both = str(rng.choice(["akimbo", "fold", "behind", "pocket", ""], p=[0.14, 0.12, 0.12, 0.12, 0.5]))
-        pair = (both, both) if both else tuple(str(n) for n in rng.choice(names, 2, p=[0.4, 0.06, 0.1, 0.05, 0.09, 0.14, 0.04, 0.04, 0.08]))
+        pair = (
+            (both, both)
+            if both
+            else tuple(str(n) for n in rng.choice(names, 2, p=[0.4, 0.06, 0.1, 0.05, 0.09, 0.14, 0.04, 0.04, 0.08]))
+        )
         arms = (_arm(rng, pair[0]), _arm(rng, pair[1]))
     return Pose(
         swing=swing,

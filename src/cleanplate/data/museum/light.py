@@ -12,6 +12,18 @@ class Lamp(NamedTuple):
     colour: np.ndarray
 
 
+class Sun(NamedTuple):
+    """Sunshine through the windows of one wall."""
+
+    direction: np.ndarray
+    """`(3,)`, unit, towards the sun."""
+    colour: np.ndarray
+    surface: int
+    """The number of the surface with the windows."""
+    panes: np.ndarray
+    """`(n, 4)`: left, top, right, bottom on that surface in metres."""
+
+
 class Light(NamedTuple):
     """All the light of a room."""
 
@@ -19,6 +31,7 @@ class Light(NamedTuple):
     above: np.ndarray
     """`(3,)`: what comes evenly from above, and below what comes off the floor."""
     below: np.ndarray
+    sun: Sun | None = None
 
     def irradiance(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
         """Return the light `(3, N)` on surfaces at `points` `(3, N)` with unit `normals` `(3, N)`."""
@@ -28,12 +41,6 @@ class Light(NamedTuple):
             total += _column(lamp.colour) * _falloff(lamp, points, normals)
         return total
 
-    def lamp_shares(self, point: np.ndarray) -> list[float]:
-        """Return which share of the light on the floor at `point` `(3,)` comes from each lamp."""
-        at, up = point[:, None].astype(np.float32), np.array([[0], [1], [0]], np.float32)
-        whole = float(self.irradiance(at, up).sum())
-        return [float(_falloff(lamp, at, up)[0] * lamp.colour.sum()) / whole for lamp in self.lamps]
-
 
 def _falloff(lamp: Lamp, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     toward = _column(lamp.position) - points
@@ -41,6 +48,15 @@ def _falloff(lamp: Lamp, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     facing = (toward * normals).sum(0) / np.sqrt(squared + 1e-6)
     # A lamp of some size still reaches surfaces that are turned a little away from its middle.
     return np.maximum(facing + 0.2, 0) / 1.2 / (1 + 0.35 * squared)
+
+
+def dot(vector: np.ndarray, points: np.ndarray, start: float = 0.0) -> np.ndarray:
+    """Return `start` plus the product of `vector` `(3,)` with each of `points` `(3, N)`, float32.
+
+    Not left to BLAS, whose threads and order of summing differ from run to run.
+    """
+    a, b, c = (np.float32(value) for value in vector)
+    return a * points[0] + b * points[1] + (c * points[2] + np.float32(start))
 
 
 def _column(values: np.ndarray) -> np.ndarray:

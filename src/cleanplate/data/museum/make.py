@@ -1,6 +1,8 @@
 """Make the museum: rooms, people in them, and the data set folder."""
 
+import math
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ from cleanplate.data.museum.camera import CENTRE, look
 from cleanplate.data.museum.figures import NEUTRAL, Figure, draw_figure, draw_pose
 from cleanplate.data.museum.light import Lamp, Light
 from cleanplate.data.museum.render import Plate, Sight, cut_out, render_frame, render_plate, see
-from cleanplate.data.museum.rooms import FAR, FOV, NEAR, draw_room
+from cleanplate.data.museum.rooms import FAR, FOV, NEAR, Piece, draw_room
 from cleanplate.data.museum.solids import Solid
 from cleanplate.data.writer import Item, write_dataset
 from cleanplate.errors import UserError
@@ -26,6 +28,8 @@ LEAST_PERSON = 0.002
 """Share of the pixels that each person shows, so that all who are listed can be seen."""
 ROOM_KIND, FIGURE_KIND = 0, 1
 FIGURES_A_JOB = 5
+MOST_TRIES = 200
+"""To find a free spot on the floor, before standing in one that is not."""
 
 
 class Job(NamedTuple):
@@ -108,7 +112,7 @@ def _name(kind: str, number: int) -> str:
 
 def _write_figure(folder: Path, job: Job, number: int) -> None:
     solids = build_body(figure_of(job.seed, number), NEUTRAL, (0.0, 0.0), np.pi + 0.3)
-    camera = look(np.array([0.0, 1.25, -3.4]), np.array([0.0, 0.98, 0.0]), 0, 40, job.size)
+    camera = look(np.array([0.0, 1.25, -3.4]), np.array([0.0, 0.98, 0.0]), 0, 36, job.size)
     lamp = Lamp(np.array([-1.2, 2.8, -2.2]), np.full(3, 1.9))
     picture = cut_out(solids, camera, Light((lamp,), np.full(3, 0.5), np.full(3, 0.35)))
     rows, columns = np.flatnonzero(picture[..., 3].any(1)), np.flatnonzero(picture[..., 3].any(0))
@@ -164,11 +168,14 @@ def draw_frame(rng: np.random.Generator, plate: Plate, seed: int, figures: int) 
     wanted = int(rng.choice([1, 2, 3], p=[0.68, 0.22, 0.1]))
     numbers = [int(n) for n in rng.choice(figures, min(wanted, figures), replace=False)]
     people = [figure_of(seed, number) for number in numbers]
-    while True:
+    for attempt in count():
+        # Where three find no place that shows them all, two may, or one.
+        people = people[: max(1, len(people) - attempt // 8)]
         sight = see(plate, _place_people(rng, plate, people))
         shown = np.bincount(sight.who[sight.who >= 0], minlength=len(people)) / sight.who.size
         if shown.sum() >= LEAST_FOREGROUND and shown.min() >= LEAST_PERSON:
-            return numbers, sight
+            return numbers[: len(people)], sight
+    raise AssertionError("count() has no end")
 
 
 def _place_people(rng: np.random.Generator, plate: Plate, people: list[Figure]) -> list[list[Solid]]:
@@ -182,25 +189,31 @@ def _place_people(rng: np.random.Generator, plate: Plate, people: list[Figure]) 
 
 
 def _free_spot(rng: np.random.Generator, plate: Plate, taken: list[tuple[float, float]]) -> tuple[float, float]:
-    """Return where on the floor somebody can stand, in view of the camera."""
+    """Return where on the floor (x, z) somebody can stand, as a rule in view; sometimes behind a piece of furniture."""
     room, camera = plate.room, plate.room.camera
     eye, ahead, right = camera.position, camera.rotation[:, 2], camera.rotation[:, 0]
     half_view = np.tan(np.radians(FOV) / 2)
-    while True:
-        behind = room.pieces and rng.random() < 0.2
-        if behind:
-            piece = room.pieces[rng.integers(len(room.pieces))]
-            away = np.array([piece.spot[0] - eye[0], piece.spot[1] - eye[2]])
+    x = z = 0.0
+    for _ in range(MOST_TRIES):
+        chosen = None
+        if room.pieces and rng.random() < 0.2:
+            chosen = room.pieces[rng.integers(len(room.pieces))]
+            away = np.array([chosen.spot[0] - eye[0], chosen.spot[1] - eye[2]])
             away /= np.linalg.norm(away)
-            beyond = piece.radius * rng.uniform(0.5, 1.1) + 0.3
-            x, z = np.array(piece.spot) + away * beyond + rng.normal(0, 0.15, 2)
+            beyond = chosen.radius * rng.uniform(0.5, 1.1) + 0.3
+            x, z = (np.array(chosen.spot) + away * beyond + rng.normal(0, 0.15, 2)).tolist()
         else:
-            far = rng.uniform(1.5, 6.0)
+            far = rng.uniform(1.5, 5.8 if taken else 4.9)
             side = rng.uniform(-1.12, 1.12) * half_view * far
-            x, z = (eye + ahead * far + right * side)[[0, 2]]
+            x, _, z = (eye + ahead * far + right * side).tolist()
         inside = abs(x) < room.width / 2 - 0.35 and 0.2 < z < room.depth - 0.35
-        clear = all(np.hypot(x - p.spot[0], z - p.spot[1]) > min(p.radius, 0.75) + 0.22 for p in room.pieces)
-        apart = all(np.hypot(x - a, z - b) > 0.55 for a, b in taken)
         near = float((np.array([x, 1.2, z]) - eye) @ ahead) > 1.5
-        if inside and apart and near and (clear or behind and np.hypot(x - piece.spot[0], z - piece.spot[1]) > 0.4):
-            return float(x), float(z)
+        apart = all(math.hypot(x - a, z - b) > 0.55 for a, b in taken)
+        if inside and near and apart and all(_clear(x, z, piece, piece is chosen) for piece in room.pieces):
+            break
+    return x, z
+
+
+def _clear(x: float, z: float, piece: Piece, close: bool) -> bool:
+    distance = math.hypot(x - piece.spot[0], z - piece.spot[1])
+    return distance > (0.4 if close else min(piece.radius, 0.75) + 0.22)

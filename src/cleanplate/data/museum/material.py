@@ -26,11 +26,6 @@ class Material(NamedTuple):
     """Light given off, as a share of the base colour."""
 
 
-def colour(red: float, green: float, blue: float) -> tuple[float, float, float]:
-    """Return display values, 0 to 1, as linear ones."""
-    return red * red, green * green, blue * blue
-
-
 @cache
 def noise_tile(power: float = 1.2) -> np.ndarray:
     """Return tileable noise `(512, 512)` float32 with mean 0 and deviation 1 whose amplitude falls as 1 / f^power."""

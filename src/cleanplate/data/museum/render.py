@@ -7,14 +7,11 @@ import cv2
 import numpy as np
 
 from cleanplate.data.museum.camera import CENTRE, COLOUR_SAMPLES, Camera, Window
-from cleanplate.data.museum.light import Light, display
+from cleanplate.data.museum.light import Light, display, dot
 from cleanplate.data.museum.material import albedo, sample
-from cleanplate.data.museum.rooms import Room
+from cleanplate.data.museum.rooms import CEILING, FLOOR, SURFACES, Room
 from cleanplate.data.museum.shadows import LIGHT_MAP_DENSITY, light_map, shadow_map
 from cleanplate.data.museum.solids import Solid, Solids, surface, trace
-
-SURFACES = 5
-FLOOR = 0
 
 
 class Plate(NamedTuple):
@@ -64,7 +61,9 @@ def render_plate(room: Room) -> Plate:
         trace(room.solids, camera, depth, owner, SURFACES)
     x, y = camera.rays(camera.frame)
     baked, shares = zip(*(light_map(room, number) for number in range(SURFACES)), strict=True)
-    radiance = np.zeros((*depth.shape[:1], depth.shape[1] * depth.shape[2], 3), np.float32)[:COLOUR_SAMPLES].reshape(-1, 3)
+    radiance = np.zeros((*depth.shape[:1], depth.shape[1] * depth.shape[2], 3), np.float32)[:COLOUR_SAMPLES].reshape(
+        -1, 3
+    )
     flat_owner = owner[:COLOUR_SAMPLES].ravel()
     points = _points(camera, x, y, depth, COLOUR_SAMPLES)
     for number in range(SURFACES):
@@ -171,11 +170,10 @@ def _points(
 ) -> np.ndarray:
     """Return world points `(3, N)` of the first `samples` planes of `depth`, of those numbered `here`."""
     t = depth[:samples]
-    ahead = np.stack([np.broadcast_to(x[:samples], t.shape), np.broadcast_to(y[:samples], t.shape), np.ones_like(t)])
-    ahead = (ahead * t).reshape(3, -1)
+    ahead = np.stack([x[:samples] * t, y[:samples] * t, t]).reshape(3, -1)
     if here is not None:
         ahead = ahead[:, here]
-    return camera.rotation.astype(np.float32) @ ahead + camera.position.astype(np.float32)[:, None]
+    return np.stack([dot(row, ahead, at) for row, at in zip(camera.rotation, camera.position, strict=True)])
 
 
 def _centre_points(camera: Camera, x: np.ndarray, y: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -183,7 +181,6 @@ def _centre_points(camera: Camera, x: np.ndarray, y: np.ndarray, depth: np.ndarr
 
 
 def _surface_radiance(room: Room, number: int, baked: Sequence[np.ndarray], points: np.ndarray) -> np.ndarray:
-    side = room.surfaces[number]
     found = _look_up(room, number, baked[number], points)
     if number != FLOOR or room.gloss == 0:
         return found
@@ -195,9 +192,8 @@ def _surface_radiance(room: Room, number: int, baked: Sequence[np.ndarray], poin
     best, owner = np.full(len(slant), np.inf, np.float32), np.zeros(len(slant), np.int16)
     for other in range(1, SURFACES):
         wall = room.surfaces[other]
-        normal = wall.normal.astype(np.float32)
-        distance = np.float32(wall.normal @ wall.origin) - normal @ points
-        speed = normal @ ray
+        distance = -dot(wall.normal, points, -(wall.normal @ wall.origin))
+        speed = dot(wall.normal, ray)
         reached = np.where(speed < -1e-6, distance / np.minimum(speed, -1e-6), np.float32(np.inf))
         nearer = reached < best
         best[nearer], owner[nearer] = reached[nearer], other
@@ -213,8 +209,7 @@ def _surface_radiance(room: Room, number: int, baked: Sequence[np.ndarray], poin
 def _look_up(room: Room, number: int, baked: np.ndarray, points: np.ndarray, blurred: bool = False) -> np.ndarray:
     """Return the baked light `(N, 3)` at points of a surface; far away from a coarser copy, against shimmer."""
     side, camera = room.surfaces[number], room.camera
-    u = side.across.astype(np.float32) @ points - np.float32(side.across @ side.origin)
-    v = side.along.astype(np.float32) @ points - np.float32(side.along @ side.origin)
+    u, v = side.place(points)
     h, w = baked.shape[:2]
     column, row = u * np.float32(w / side.width) - 0.5, v * np.float32(h / side.height) - 0.5
     coarse = cv2.resize(baked, (max(1, w // 4), max(1, h // 4)), interpolation=cv2.INTER_AREA)
@@ -223,7 +218,7 @@ def _look_up(room: Room, number: int, baked: np.ndarray, points: np.ndarray, blu
         return from_coarse
     ray = points - camera.position.astype(np.float32)[:, None]
     squared = (ray * ray).sum(0)
-    footprint = squared / np.abs(side.normal.astype(np.float32) @ ray) * np.float32(w / side.width / camera.focal / 2)
+    footprint = squared / np.abs(dot(side.normal, ray)) * np.float32(w / side.width / camera.focal / 2)
     mix = np.clip((footprint - 1.2) / 3, 0, 1)[:, None]
     fine = sample(baked, column, row)
     return fine + (from_coarse - fine) * mix
@@ -234,9 +229,7 @@ def _light_map_places(room: Room, owner: np.ndarray, points: np.ndarray) -> np.n
     flat = owner.ravel()
     for number, side in enumerate(room.surfaces):
         here = flat == number
-        for axis, direction in enumerate((side.across, side.along)):
-            metres = direction.astype(np.float32) @ points[:, here] - np.float32(direction @ side.origin)
-            places[axis, here] = metres * LIGHT_MAP_DENSITY - 0.5
+        places[:, here] = np.stack(side.place(points[:, here])) * LIGHT_MAP_DENSITY - 0.5
     return places.reshape(2, *owner.shape)
 
 
@@ -245,12 +238,12 @@ def _shadow(plate: Plate, solids: Solids) -> np.ndarray:
     factor = np.ones(plate.owner.shape[1:], np.float32)
     owner = plate.owner[CENTRE]
     for number in range(SURFACES):
-        if number == 1 or not (owner == number).any():
+        if number == CEILING or not (owner == number).any():
             continue
         dark = shadow_map(plate.room, number, solids, plate.shares[number])
         if dark is None:
             continue
-        found = cv2.remap(dark, *plate.places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        found = cv2.remap(dark, plate.places[0], plate.places[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         # Display values go with the square root of light.
         np.copyto(factor, np.sqrt(1 - found), where=owner == number)
     return factor

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cleanplate.data.museum import furniture
+from cleanplate.data.museum import exhibits, furniture
 from cleanplate.data.museum.camera import Camera, look
 from cleanplate.data.museum.decor import Pane, Wall
-from cleanplate.data.museum.light import Lamp, Light
+from cleanplate.data.museum.light import Lamp, Light, Sun, dot
 from cleanplate.data.museum.solids import Solid, Solids, turned
 from cleanplate.data.museum.textures import Sheet, draw_wall_style, paint_ceiling, paint_floor, paint_wall, sheet
 
@@ -15,6 +15,10 @@ FOV = 58.0
 """Of every camera, horizontally, in degrees."""
 NEAR, FAR = 0.5, 12.5
 """Depth 0 and depth 1 in metres along the camera's axis; no geometry in view lies outside."""
+
+
+FLOOR, CEILING, FIRST_WALL, SURFACES = 0, 1, 2, 5
+"""Numbers of a room's surfaces; the walls are left, right and far."""
 
 
 class Surface(NamedTuple):
@@ -33,6 +37,11 @@ class Surface(NamedTuple):
     """`(h, w, 3)` linear colour."""
     glow: np.ndarray | None
     """Light that the surface gives off itself, as `paint`."""
+
+    def place(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where points `(3, N)` lie on the surface: across and along, in metres."""
+        across = dot(self.across, points, -(self.across @ self.origin))
+        return across, dot(self.along, points, -(self.along @ self.origin))
 
 
 class Piece(NamedTuple):
@@ -75,7 +84,7 @@ def draw_room(rng: np.random.Generator, size: int) -> Room:
     pieces = _furnish(rng, width, depth, height, camera)
     solids = fittings + [solid for piece in pieces for solid in piece.solids]
     stacked = Solids(solids) if solids else None
-    brightness = float(rng.uniform(0.3, 0.62))
+    brightness = float(rng.uniform(0.24, 0.62))
     return Room(width, depth, height, camera, light, surfaces, gloss, tuple(pieces), stacked, brightness)
 
 
@@ -147,7 +156,7 @@ def _hang_lamps(rng: np.random.Generator, width: float, depth: float, height: fl
             z = (j + 0.5 + 0.15) / (rows + 0.3) * depth + rng.normal(0, 0.15)
             strength = power * rng.uniform(0.7, 1.3)
             lamps.append(Lamp(np.array([x, height - drop - 0.12, z]), tint * strength))
-            fittings += furniture.fitting(rng, kind, np.array([x, height, z]), drop)
+            fittings += exhibits.fitting(rng, kind, np.array([x, height, z]), drop)
     return lamps, fittings
 
 
@@ -174,13 +183,23 @@ def _collect_light(
                 np.array([along - width / 2, level, depth - 0.15]),
             ][wall]
             lamps.append(Lamp(place, np.array([0.95, 0.98, 1.05]) * area * rng.uniform(0.25, 0.5)))
-    ambient = rng.uniform(0.22, 0.42)
-    return Light(tuple(lamps), np.full(3, ambient), np.array([0.9, 0.83, 0.75]) * ambient * 0.8)
+    ambient = rng.uniform(0.12, 0.4)
+    sun = _draw_sun(rng, panes) if panes and rng.random() < 0.6 else None
+    return Light(tuple(lamps), np.full(3, ambient), np.array([0.9, 0.83, 0.75]) * ambient * 0.8, sun)
 
 
-def _furnish(
-    rng: np.random.Generator, width: float, depth: float, height: float, camera: Camera
-) -> list[Piece]:
+def _draw_sun(rng: np.random.Generator, panes: list[tuple[int, Pane]]) -> Sun:
+    """Draw a sun that shines through the panes, all of one wall."""
+    wall = panes[0][0]
+    out = np.array([(-1.0, 0, 0), (1.0, 0, 0), (0, 0, 1.0)][wall])
+    aside = np.array([out[2], 0, out[0]])
+    direction = out + rng.uniform(-0.9, 0.9) * aside + np.array([0, rng.uniform(0.45, 1.1), 0])
+    places = np.array([(p.left, p.top, p.left + p.width, p.top + p.height) for _, p in panes])
+    strength = rng.uniform(0.8, 2.4) * np.array([1.0, 0.93, 0.8])
+    return Sun(direction / np.linalg.norm(direction), strength, FIRST_WALL + wall, places)
+
+
+def _furnish(rng: np.random.Generator, width: float, depth: float, height: float, camera: Camera) -> list[Piece]:
     pieces: list[Piece] = []
     for _ in range(rng.integers(2, 5 + int(width * depth / 12))):
         if rng.random() < 0.62:
@@ -188,7 +207,9 @@ def _furnish(
             at_wall = True
         else:
             is_column = rng.random() < 0.14
-            solids = furniture.column(rng, height) if is_column else furniture.FREE[rng.integers(len(furniture.FREE))](rng)
+            solids = (
+                exhibits.column(rng, height) if is_column else furniture.FREE[rng.integers(len(furniture.FREE))](rng)
+            )
             at_wall = False
         corners = Solids(solids).corners.reshape(-1, 3)
         reach, back = np.abs(corners[:, 0]).max(), -corners[:, 2].min()
@@ -197,7 +218,10 @@ def _furnish(
             if at_wall:
                 x, z, turn = _against_wall(rng, width, depth, reach, back)
             else:
-                x, z = rng.uniform(-0.5, 0.5) * (width - 2 * radius - 0.3), rng.uniform(2.3, max(2.4, depth - radius - 0.3))
+                x, z = (
+                    rng.uniform(-0.5, 0.5) * (width - 2 * radius - 0.3),
+                    rng.uniform(2.3, max(2.4, depth - radius - 0.3)),
+                )
                 turn = rng.uniform(0, 2 * np.pi)
             seen = (np.array([x, 0, z]) - camera.position) @ camera.rotation
             clear = np.hypot(x - camera.position[0], z - camera.position[2]) > 1.35 + radius

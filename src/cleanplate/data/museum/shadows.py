@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from cleanplate.data.museum.light import Light
+from cleanplate.data.museum.light import Light, Sun, dot
 from cleanplate.data.museum.rooms import Room, Surface
 from cleanplate.data.museum.solids import Solids
 from cleanplate.data.museum.textures import blur, sheet
@@ -32,9 +32,24 @@ def light_map(room: Room, number: int) -> tuple[np.ndarray, np.ndarray]:
         dark = shadow_map(room, number, room.solids, shares)
         if dark is not None:
             total = total * (1 - dark)[..., None]
+    if light.sun is not None:
+        total += _sunshine(room, light.sun, points, side.normal).reshape(h, w, 1) * light.sun.colour.astype(np.float32)
     full = cv2.resize(total, side.grid.shape[::-1], interpolation=cv2.INTER_LINEAR)
     full *= side.paint
     return (full if side.glow is None else full + side.glow), shares
+
+
+def _sunshine(room: Room, sun: Sun, points: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Return which of the points `(3, N)` see the sun through a window, times how squarely they face it."""
+    wall = room.surfaces[sun.surface]
+    speed = float(sun.direction @ wall.normal)
+    way = dot(wall.normal, points, -(wall.normal @ wall.origin)) / -speed
+    toward = points + sun.direction.astype(np.float32)[:, None] * way
+    u, v = wall.place(toward)
+    through = np.zeros(len(u), bool)
+    for left, top, right, bottom in sun.panes:
+        through |= (u > left) & (u < right) & (v > top) & (v < bottom)
+    return through * (way > 0.01) * np.float32(max(0.0, float(sun.direction @ normal)))
 
 
 def _corners_darken(across: np.ndarray, along: np.ndarray) -> np.ndarray:

@@ -5,20 +5,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cleanplate.data.museum.material import NOISE_SIZE, colour, noise_tile
-
-Colour = tuple[float, float, float]
-
-WALL_COLOURS = [
-    (0.93, 0.92, 0.89), (0.88, 0.86, 0.80), (0.80, 0.82, 0.84), (0.75, 0.70, 0.62), (0.62, 0.66, 0.60),
-    (0.50, 0.58, 0.66), (0.66, 0.42, 0.36), (0.42, 0.22, 0.22), (0.24, 0.36, 0.34), (0.84, 0.76, 0.56),
-    (0.30, 0.34, 0.44), (0.86, 0.74, 0.70), (0.58, 0.56, 0.55), (0.70, 0.76, 0.80), (0.46, 0.44, 0.34),
-]  # fmt: skip
-WOODS = [
-    (0.62, 0.44, 0.28), (0.50, 0.33, 0.20), (0.74, 0.58, 0.40), (0.36, 0.24, 0.16), (0.80, 0.70, 0.56), (0.56, 0.50, 0.44)
-]  # fmt: skip
-STONES = [(0.80, 0.78, 0.74), (0.60, 0.58, 0.56), (0.40, 0.40, 0.42), (0.74, 0.66, 0.56), (0.88, 0.87, 0.85), (0.55, 0.48, 0.42)]
-CARPETS = [(0.46, 0.20, 0.20), (0.30, 0.34, 0.42), (0.44, 0.43, 0.42), (0.34, 0.40, 0.34), (0.60, 0.54, 0.46), (0.24, 0.22, 0.26)]
+from cleanplate.data.museum.material import NOISE_SIZE, noise_tile
+from cleanplate.data.museum.palettes import CARPETS, STONES, WALLS, WHITE, WOODS, linear, pick
 
 
 class Sheet(NamedTuple):
@@ -43,13 +31,6 @@ def sheet(width: float, height: float, density: float) -> Sheet:
     across = (np.arange(columns, dtype=np.float32) + 0.5) * np.float32(width / columns)
     along = (np.arange(rows, dtype=np.float32) + 0.5) * np.float32(height / rows)
     return Sheet(across, along, density)
-
-
-def pick(rng: np.random.Generator, colours: list[Colour], spread: float = 0.05) -> np.ndarray:
-    """Return one of the display colours, moved a little, as linear `(3,)`."""
-    hue, moves = colours[rng.integers(len(colours))], rng.normal(0, spread, 4).tolist()
-    display = (min(max(part + 0.5 * move + moves[3], 0.05), 0.97) for part, move in zip(hue, moves, strict=False))
-    return np.array(colour(*display), np.float32)
 
 
 def noise(
@@ -194,10 +175,10 @@ def draw_wall_style(rng: np.random.Generator) -> WallStyle:
     """Draw how the walls of a room look."""
     kinds = ["plain", "stripes", "motif", "bricks", "panels", "dado", "boards", "concrete"]
     kind = str(rng.choice(kinds, p=[0.36, 0.12, 0.1, 0.08, 0.1, 0.12, 0.06, 0.06]))
-    base, second = pick(rng, WALL_COLOURS), pick(rng, WALL_COLOURS + WOODS)
+    base, second = pick(rng, WALLS), pick(rng, WALLS + WOODS)
     if kind in ("stripes", "motif"):
         second = base * rng.uniform(0.6, 0.85) + 0.1 * second
-    skirting = pick(rng, WOODS) if rng.random() < 0.5 else pick(rng, [(0.92, 0.91, 0.89)])
+    skirting = pick(rng, WOODS) if rng.random() < 0.5 else pick(rng, [WHITE])
     return WallStyle(kind, base, second, skirting, int(rng.integers(1 << 31)))
 
 
@@ -218,7 +199,7 @@ def paint_wall(rng: np.random.Generator, grid: Sheet, style: WallStyle) -> np.nd
         painted[(np.abs(petals) < 0.05) | (petals < -0.2)] *= style.second / style.base
     elif style.kind == "bricks":
         column, row, joint = _cells(grid, 0.24, 0.08, 0.5)
-        brick = style.base if repeat.random() < 0.5 else np.array(colour(0.62, 0.36, 0.28), np.float32)
+        brick = style.base if repeat.random() < 0.5 else np.array(linear(0.62, 0.36, 0.28), np.float32)
         painted = _tinted(brick, shade * _mixed(repeat, column, row, 0.1))
         painted[joint < 0.007] = brick * 0.5 + 0.15
     elif style.kind == "boards":

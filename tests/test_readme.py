@@ -1,0 +1,75 @@
+"""The README's commands, run in their order, on small data."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cleanplate import Predictor, cli
+from cleanplate.pictures import list_pictures, read_rgb
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+# What makes each command small enough for a test; the rest of it is run as it stands.
+SMALLER = {
+    "data museum": ["--rooms", "4", "--frames", "6", "--figures", "5", "--size", "64", "--workers", "1"],
+    "data compose": ["--places", "2", "--size", "64", "--workers", "1"],
+    "train": ["--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]", "--set", "compute.precision=float32"],
+}
+
+
+def readme_commands() -> list[list[str]]:
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def run(words: list[str]) -> int:
+    command = " ".join(words[:2]) if words[0] == "data" else words[0]
+    smaller = [] if "--resume" in words else SMALLER.get(command, [])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words + smaller)
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, plates: Path, cutouts: Path) -> Path:
+    """A folder with what the README says the user has."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name, pictures in (("my_plates", plates), ("my_people", cutouts)):
+        (folder / name).mkdir()
+        for path in list_pictures(pictures):
+            shutil.copy(path, folder / name)
+    shutil.copy(list_pictures(folder / "my_plates")[0], folder / "my_plates" / "hall.jpg")
+    return folder
+
+
+def test_every_command_of_the_readme_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for words in readme_commands():
+        if words[0] == "cleanplate":
+            assert run(words[1:]) == 0, " ".join(words)
+    assert list((folder / "predictions").glob("*_overview.png"))
+
+
+def test_the_python_of_the_readme_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    recipe = folder / "small.yaml"
+    recipe.write_text(yaml.safe_dump({"phases": [{"size": 32, "epochs": 1, "batch_size": 4}]}))
+    plate = read_rgb(list_pictures(folder / "museum" / "bg")[0])
+    names = {"plate": plate, "frame": plate}
+    exec(code.replace('"quick"', f'"{recipe}"'), names)
+    assert names["mask"].shape == names["depth"].shape == plate.shape[:2]
+    assert isinstance(Predictor.load("runs/museum-2"), Predictor)
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {words[1] for words in readme_commands() if words[0] == "make"}
+    assert targets == {"demo", "test"}
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
