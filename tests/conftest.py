@@ -6,9 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from scenes import PLAIN, write_scenes
 
 from cleanplate.data.compose import compose
 from cleanplate.pictures import write_picture
+from cleanplate.recipe import AdamW, Phase, Recipe
+from cleanplate.train.fit import train
+
+torch.set_num_threads(1)  # networks this small gain nothing from more
 
 
 def draw_plate(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -64,3 +70,22 @@ def dataset(plates: Path, cutouts: Path, tmp_path_factory: pytest.TempPathFactor
 def own_dataset(dataset: Path, tmp_path: Path) -> Path:
     """A copy of `dataset` that a test may change."""
     return Path(shutil.copytree(dataset, tmp_path / "composed"))
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 items of 64x64 with metric depth that are learned within seconds; not to be changed."""
+    return write_scenes(tmp_path_factory.mktemp("scenes") / "scenes")
+
+
+@pytest.fixture(scope="session")
+def run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a dsresnet trained on `scenes`: two epochs at 32, one at 64; not to be changed."""
+    recipe = Recipe(
+        name="tiny",
+        optimizer=AdamW(name="adamw", lr=0.003),
+        phases=(Phase(size=32, epochs=2, batch_size=4), Phase(size=64, epochs=1, batch_size=6)),
+        previews=5,
+        compute=PLAIN,
+    )
+    return Path(train(recipe, scenes, run=tmp_path_factory.mktemp("runs") / "tiny").run)

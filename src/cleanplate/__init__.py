@@ -1,6 +1,8 @@
 """cleanplate: foreground mask and depth from a frame and its clean plate."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -23,6 +25,17 @@ _HOMES = {
     "resume": "train.fit",
     "train": "train.fit",
 }
+
+
+class _Package(ModuleType):
+    """Keeps `cleanplate.train` the function when Python, on importing the folder of that name, would put it there."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -140,7 +140,8 @@ def train(
     if show and recipe:
         from cleanplate.recipe import load_recipe
 
-        print(load_recipe(recipe, settings).to_yaml(), end="")
+        shown = load_recipe(recipe, settings)
+        _tell(as_json, shown, shown.to_yaml().rstrip())
         return
     if recipe and data is None:
         raise UserError("--data is missing: give a data set folder (`cleanplate data museum OUT` makes one)")
@@ -251,8 +252,8 @@ def _run(command: Callable[[], Any]) -> int:
         if error.errno not in _MACHINE_FAULTS:
             raise
         _warn(f"{error.filename or 'writing'}: {error.strerror}; {_MACHINE_FAULTS[error.errno]}")
-    except (KeyboardInterrupt, typer.Abort):
-        _warn("stopped")
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        _warn("; ".join(["stopped", *map(str, stop.args)]))
         return 130
     return 2
 
@@ -265,6 +266,10 @@ _MACHINE_FAULTS = {
     errno.EPERM: "make it writable or choose another place",
     errno.EROFS: "choose a place that can be written to",
     errno.ENOTDIR: "choose another place",
+    errno.EISDIR: "choose another place",
+    errno.EEXIST: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "check the path",
 }
 
 

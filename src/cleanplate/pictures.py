@@ -33,15 +33,15 @@ def decode(path: Path, flags: int) -> np.ndarray:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
-    if picture is None:
-        raise UserError(f"{path}: not a readable picture; replace it with a valid JPEG or PNG")
     if _is_truncated(content):
         raise UserError(f"{path}: the picture ends early (truncated file); copy or download it again")
+    if picture is None:
+        raise UserError(f"{path}: not a readable picture; replace it with a valid JPEG or PNG")
     return picture
 
 
 def _is_truncated(content: bytes) -> bool:
-    """Tell a JPEG or PNG whose end marker is missing: decoders fill the rest with grey and say nothing."""
+    """Tell a JPEG or PNG whose end marker is missing: decoders may fill the rest with grey and say nothing."""
     if content.startswith(b"\xff\xd8"):
         return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
     if content.startswith(b"\x89PNG"):

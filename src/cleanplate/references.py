@@ -7,6 +7,7 @@ on training items and kept in the run folder.
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -66,7 +67,7 @@ class References:
             with np.load(path, allow_pickle=False) as content:
                 depth = content["mean_depth"]
                 return cls(int(content["threshold"]), depth if depth.size else None)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise UserError(f"{path}: cannot be read ({error}); the run folder is damaged") from None
 
 

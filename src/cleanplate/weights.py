@@ -24,7 +24,8 @@ class WeightsCard(BaseModel):
     size: int
     """Pixels of the longer side that it was trained at last."""
     normalisation: Normalisation
-    depth: DepthMeaning
+    depth: DepthMeaning | None
+    """What its depth numbers mean; None when it was trained without any depth label, and its depth is noise."""
     recipe: str = ""
     version: str = __version__
 

@@ -1,4 +1,6 @@
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,16 @@ from PIL import Image
 from cleanplate.data.compose import Placed, compose, paste
 from cleanplate.errors import UserError
 from cleanplate.pictures import read_depth, read_mask, read_rgb, read_rgba, write_picture
+
+FULL_DISK = """
+import resource, sys
+from cleanplate.data.compose import compose
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+try:
+    compose(*sys.argv[1:], size=64, workers=1)
+except OSError:
+    sys.exit(7)
+"""
 
 
 @pytest.fixture
@@ -170,18 +182,18 @@ def test_paste_blends_by_alpha() -> None:
 
 def test_who_stands_nearer_covers_who_stands_farther() -> None:
     plate, ramp = np.zeros((16, 16, 3), np.uint8), np.arange(16, 0, -1, dtype=np.uint16)[:, None].repeat(16, 1) * 100
-    near, far = Placed(flat((8, 6), 200, 1), 4, 6), Placed(flat((8, 6), 50, 1), 6, 2)
+    near, far = Placed(flat((12, 6), 200, 1), 4, 2), Placed(flat((6, 6), 50, 1), 6, 4)
     for order in ([near, far], [far, near]):
         frame, mask, depth = paste(plate, ramp, order)
         assert depth is not None
-        assert (frame[8, 8] == 200).all()
-        assert (frame[4, 8] == 50).all()
-        assert (depth[8, 8], depth[4, 8]) == (ramp[13, 0], ramp[9, 0])
+        assert (frame[8, [8, 11], 0] == [200, 50]).all()
+        assert (depth[8, [8, 11]] == [ramp[13, 0], ramp[9, 0]]).all()
         assert np.array_equal(np.unique(mask), [0, 255])
 
 
-def test_edges_have_no_dark_halo(tmp_path: Path) -> None:
-    cutout = np.zeros((200, 200, 4), np.uint8)  # black wherever it is transparent
+@pytest.mark.parametrize("hidden", [(0, 0, 0), (0, 255, 0)])
+def test_colours_under_transparency_leave_no_halo(tmp_path: Path, hidden: tuple[int, int, int]) -> None:
+    cutout = np.full((200, 200, 4), (*hidden, 0), np.uint8)
     cv2.circle(cutout, (100, 100), 90, (255, 255, 255, 255), -1)
     for folder, name, picture in (
         ("plates", "white", np.full((64, 64, 3), 255, np.uint8)),
@@ -232,6 +244,12 @@ def test_what_exists_is_not_written_over(plates: Path, cutouts: Path, tmp_path: 
     with pytest.raises(UserError, match="exists already"):
         compose(plates, cutouts, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_full_disk_leaves_nothing_behind(plates: Path, cutouts: Path, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, plates, cutouts, tmp_path / "out"], check=False)
+    assert done.returncode == 7
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_or_empty_folders_are_named(plates: Path, tmp_path: Path) -> None:

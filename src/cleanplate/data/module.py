@@ -26,8 +26,8 @@ class PhasedData(pl.LightningDataModule):
 
     @property
     def epoch(self) -> int:
-        """The epoch that is being trained, from 0."""
-        return self.trainer.current_epoch if self.trainer else 0
+        """The epoch that is being trained, from 0; the last one when training is over."""
+        return min(self.trainer.current_epoch, self.recipe.epochs - 1) if self.trainer else 0
 
     @property
     def phase(self) -> Phase:

@@ -121,7 +121,7 @@ def _contact_sheet(items: list[Pictures]) -> np.ndarray:
 
 
 def _keep(folder: ModestFolder) -> None:
-    with suppress(PermissionError):  # a data set that may not be written to is measured again next time
+    with suppress(OSError):  # a data set that cannot be written to is measured again next time
         write_card(folder.path, folder.card)
 
 

@@ -88,5 +88,5 @@ class Predictor:
 
 
 def _require_rgb(picture: np.ndarray, what: str) -> None:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+    if picture.ndim != 3 or picture.shape[2] != 3 or not picture.size or picture.dtype != np.uint8:
         raise UserError(f"{what}: expected (H, W, 3) uint8 RGB, got {picture.shape} {picture.dtype}")

@@ -36,7 +36,12 @@ class TorchBackend:
 
     @torch.inference_mode()
     def __call__(self, plates: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return masks and depths, `(B, H, W)` float32 of 0 to 1, of `(B, H, W, 3)` uint8 RGB plates and frames."""
+        """Return masks and depths, `(B, H, W)` float32 of 0 to 1, of `(B, H, W, 3)` uint8 RGB plates and frames.
+
+        There are no depths from a network that has none, or has never seen a depth label.
+        """
         inputs = (torch.tensor(pictures).permute(0, 3, 1, 2).to(self.device) for pictures in (plates, frames))
         mask, depth = self.model(*inputs)
-        return mask[:, 0].cpu().numpy(), None if depth is None else depth[:, 0].cpu().numpy()
+        if depth is None or self.card.depth is None:
+            return mask[:, 0].cpu().numpy(), None
+        return mask[:, 0].cpu().numpy(), depth[:, 0].cpu().numpy()

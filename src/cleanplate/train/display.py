@@ -57,6 +57,10 @@ class Display(Callback):
             f"loss {row['validation/loss']:.4f}  {_figures(row)}  {row['items_per_second']:.1f} items/s"
         )
 
+    def on_exception(self, trainer: pl.Trainer, task: pl.LightningModule, exception: BaseException) -> None:
+        """Take the bar away."""
+        self.bar.stop()
+
     def teardown(self, trainer: pl.Trainer, task: pl.LightningModule, stage: str) -> None:
         """Take the bar away."""
         self.bar.stop()

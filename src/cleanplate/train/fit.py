@@ -1,6 +1,8 @@
 """Train a network: start a run, or go on with one."""
 
 import logging
+import shutil
+import signal
 import time
 import warnings
 from collections.abc import Sequence
@@ -67,8 +69,9 @@ def train(
     new_run = Run.plan(run, recipe)
     folder = ModestFolder(data)
     split = split_items(folder, recipe.split, recipe.seed)
-    if recipe.model == "dsresnet" and not folder.labelled()[split.train].any():
-        say(f"note: {folder.path} has no depth labels, so the network's depth will mean nothing")
+    labelled = folder.labelled()[split.train].any()
+    if not labelled and recipe.model == "dsresnet":
+        say(f"note: {folder.path} has no depth labels: the network will answer with masks alone")
     normalisation = normalisation_of(folder)
     say(
         f"{recipe.name}: {len(split.train)} items to train on, "
@@ -84,11 +87,16 @@ def train(
         "data": str(folder.path.resolve()),
         "data_fingerprint": folder.fingerprint(),
         "normalisation": normalisation.model_dump(),
-        "depth": folder.card.depth.model_dump(),
+        "depth": folder.card.depth.model_dump() if labelled else None,
         **choose_compute(recipe, device),
     }
-    new_run.begin(recipe, environment, references)
-    return _fit(new_run, folder)
+    try:
+        new_run.begin(recipe, environment, references)
+        return _fit(new_run, folder)
+    except (UserError, OSError):
+        if not new_run.weights.exists():  # a first epoch that failed leaves nothing to go on from
+            shutil.rmtree(new_run.path, ignore_errors=True)
+        raise
 
 
 def resume(run: Path | str, data: Path | str | None = None) -> Trained:
@@ -106,6 +114,9 @@ def resume(run: Path | str, data: Path | str | None = None) -> Trained:
     folder = ModestFolder(data or environment["data"])
     if folder.fingerprint() != environment["data_fingerprint"]:
         raise UserError(f"{folder.path}: is not the data set that {run} was begun with (its file_map.txt differs)")
+    if begun.checkpoint(epochs := begun.recipe().epochs).exists():
+        say(f"{run}: all {epochs} epochs are done; nothing is left to train")
+        return _summary(begun, begun.rows(), 0)
     return _fit(begun, folder)
 
 
@@ -122,7 +133,7 @@ def _fit(run: Run, folder: ModestFolder) -> Trained:
         depth=environment["depth"],
         recipe=recipe.name,
     )
-    task = CleanplateTask(recipe, card.normalisation, card.depth, list(split.parts), len(split.train))
+    task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
     set_layout(task.model, environment["layout"])
     data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]))
     record = Record(run, card, preview_items(split, recipe.previews).tolist())
@@ -130,8 +141,17 @@ def _fit(run: Run, folder: ModestFolder) -> Trained:
     newest = run.newest_checkpoint()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch.jit|torch.optim.lr_scheduler")
-        trainer.fit(task, datamodule=data, ckpt_path=newest, weights_only=True)
+        _run_trainer(trainer, task, data, newest, run)
     return _summary(run, run.rows(), time.perf_counter() - started)
+
+
+def _run_trainer(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, newest: Path | None, run: Run) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=newest, weights_only=True)
+    except SystemExit:  # how Lightning ends on Ctrl-C, which it then ignores for good
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt(f"go on with `cleanplate train --resume {run.path}`") from None
 
 
 def _trainer(recipe: Recipe, environment: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:

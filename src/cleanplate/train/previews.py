@@ -37,7 +37,7 @@ def draw_previews(model: ReadyModel, batch: Batch) -> np.ndarray:
                     _grey(batch.mask[item]),
                     _grey(mask[n]),
                     truth,
-                    None if depth is None else _colour(depth[n]),
+                    None if depth is None or not batch.has_depth.any() else _colour(depth[n]),
                 )
             )
     return draw_sheet(rows, CAPTIONS, across=2)

@@ -81,7 +81,6 @@ class Record(Callback):
             raise TypeError("Record goes with CleanplateTask and PhasedData")
         row = self._row(trainer, task, data)
         self.rows.append(row)
-        task.finished_losses.append(row["validation/loss"])
         epoch = row["epoch"]
 
         card = self.card.model_copy(update={"size": data.phase.size})

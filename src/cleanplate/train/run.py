@@ -50,7 +50,9 @@ class Run:
         Raises:
             UserError: the folder holds something already.
         """
-        run = cls(Path(path) if path else Path("runs") / f"{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
+        run = cls(
+            Path(path) if path else Path("runs") / f"{recipe.name or recipe.model}-{datetime.now():%Y%m%d-%H%M%S}"
+        )
         if run.recipe_file.exists():
             raise UserError(f"{run.path}: holds a run already; go on with --resume {run.path}, or choose another name")
         require_vacant(run.path)

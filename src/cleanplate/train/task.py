@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -137,15 +138,25 @@ class CleanplateTask(pl.LightningModule):
         """Count in a batch of one of the parts."""
         self._count(self.tallies[self.parts[dataloader_idx]], batch.plate / 255, batch.frame / 255, batch)
 
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures over all parts, as `validation/iou` and so on, and remember the loss for the schedule."""
+        figures = {name: value for name, value in self._validation().items() if value is not None}
+        self.log_dict({f"validation/{name}": value for name, value in figures.items()})
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.finished_losses[self.current_epoch :] = [figures["loss"]]
+
     def figures(self) -> dict[str, Figures]:
         """Return the epoch's losses and metrics: of `train`, of `validation` over all parts, and of each part."""
+        return {"train": self.tallies["train"].compute(), "validation": self._validation()} | {
+            part: self.tallies[part].compute() for part in self.parts
+        }
+
+    def _validation(self) -> Figures:
         first, *others = (self.tallies[part] for part in self.parts)
         everything = deepcopy(first)
         for tally in others:
             everything.merge(tally)
-        return {"train": self.tallies["train"].compute(), "validation": everything.compute()} | {
-            part: self.tallies[part].compute() for part in self.parts
-        }
+        return everything.compute()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the schedule goes by."""

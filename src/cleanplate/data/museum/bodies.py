@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from cleanplate.data.museum.figures import Figure, Pose
+from cleanplate.data.museum.figures import Figure
 from cleanplate.data.museum.material import Material
+from cleanplate.data.museum.poses import Pose
 from cleanplate.data.museum.solids import BOX, CUT, ROUND, Solid, ellipsoid, limb, turned
 
 
@@ -36,9 +37,9 @@ class Body:
         self._ground()
 
     def _ground(self) -> None:
-        soles = min(s.origin[1] for s in self.solids if s.material is self.figure.shoes and s.kind == ROUND)
-        drop = np.array([0, soles, 0])
-        self.solids = [s._replace(origin=s.origin - drop) for s in self.solids]
+        shoes = [s for s in self.solids if s.material is self.figure.shoes]
+        soles = min(min(s.origin[1] - s.r1, (s.origin + s.frame[:, 1] * s.length)[1] - s.r2) for s in shoes)
+        self.solids = [s._replace(origin=s.origin - np.array([0, soles, 0])) for s in self.solids]
 
     def _spine(self, x: float, y: float, z: float) -> np.ndarray:
         """Return a point of the trunk; y counts from the hips, in body units."""
@@ -62,7 +63,9 @@ class Body:
         self._section(0.07, 0.2, (0.078 + 0.05 * belly) * g, chest, 0.66, upper)
         self._section(0.2, 0.262, chest, chest * 0.82, 0.62, upper)
         if belly > 0.08:
-            self.solids.append(ellipsoid(self._spine(0, 0.09, 0.022), self.trunk, (0.09 * g, 0.1 * u, 0.07 * g), upper))
+            self.solids.append(
+                ellipsoid(self._spine(0, 0.09, 0.022), self.trunk, (0.088 * g, 0.1 * u, 0.063 * g), upper)
+            )
         if f.bust:
             for x in (-0.036, 0.036):
                 radii = (0.046 * u, 0.042 * u, f.bust * u)
@@ -88,7 +91,9 @@ class Body:
             ankle = knee + 0.23 * u * shin
             leg = f.bottom if long else f.skin
             slack = 1.1 if long else 1.0
-            self.solids.append(limb(hip, knee, 0.058 * g, 0.04 * g * slack, leg))
+            # Bare thighs begin below the shorts' or skirt's waist, or they would bulge out of it.
+            start = hip if long else hip + 0.07 * u * thigh
+            self.solids.append(limb(start, knee, 0.058 * g, 0.04 * g * slack, leg))
             self.solids.append(limb(knee, ankle, 0.039 * g * slack, (0.036 if long else 0.024) * g, leg))
             if f.legs == "shorts":
                 self.solids.append(limb(hip, hip + 0.2 * u * thigh, 0.064 * g, 0.062 * g, f.bottom, CUT))
@@ -110,16 +115,20 @@ class Body:
         hangs = [(f.coat, f.over, 1.12, 0.03)] if f.coat else []
         hangs += {
             "skirt": [(0.42, f.bottom, 1.05, 0.05)],
-            "bare": [(0.45, f.bottom, 1.05, 0.06)],
+            "frock": [(0.45, f.bottom, 1.05, 0.06)],
             "gown": [(0.88, f.bottom, 1.05, 0.09)],
         }.get(f.legs, [])
         for reach, cloth, wide, flare in hangs:
-            length = reach * 0.5 * u + 0.05 * u
-            top, bottom = f.hips * g * wide * 0.95, f.hips * g * wide + (flare * reach * 1.6 + stride * reach) * u
-            frame = np.diag([1.0, -1.0, 0.78])
-            frame[:, 2] *= 1 + stride
-            origin = self.hip + np.array([0, 0.05 * u, 0])
-            self.solids.append(Solid(CUT, frame, origin, length, top, bottom, cloth))
+            # From inside the waist to over the hips, wide enough for the thighs, and then down to the hem.
+            over_hips = max(f.hips * g * wide, 0.054 * u + 0.058 * g)
+            hem = over_hips + (flare * reach * 1.6 + stride * reach) * u
+            frame = np.diag([1.0, -1.0, 0.78 * (1 + stride)])
+            for above, length, r1, r2 in (
+                (0.1 * u, 0.12 * u, 0.074 * g, over_hips),
+                (-0.02 * u, (reach * 0.5 - 0.02) * u, over_hips, hem),
+            ):
+                origin = self.hip + np.array([0, above, 0])
+                self.solids.append(Solid(CUT, frame, origin, length, r1, r2, cloth))
 
     def _arm(self, side: int) -> None:
         f, u, g = self.figure, self.unit, self.girth
@@ -169,8 +178,10 @@ class Body:
         mane = f.mane
         if f.hair in ("full", "long", "bob", "bun", "tail", "scarf", "curls"):
             cover = f.headgear if f.hair == "scarf" else mane
-            swell = 1.3 if f.hair == "curls" else 1.0
-            blob((0, 0.2 * swell, -0.2), (0.78 * swell, 0.93 * swell, 0.82 * swell), cover)
+            if f.hair == "curls":
+                blob((0, 0.32, -0.4), (1.02, 1.05, 0.95), cover)
+            else:
+                blob((0, 0.2, -0.2), (0.78, 0.93, 0.82), cover)
         if f.hair == "short":
             blob((0, 0.2, -0.12), (0.71, 0.87, 0.82), mane)
         if f.hair in ("long", "bob", "scarf"):

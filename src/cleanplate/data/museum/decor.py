@@ -7,7 +7,7 @@ import numpy as np
 
 from cleanplate.data.museum.paintings import paint_picture
 from cleanplate.data.museum.palettes import CARPETS, WALLS, WHITE, WOODS, Colour, linear, pick
-from cleanplate.data.museum.textures import Sheet, blur, noise, planks, sheet
+from cleanplate.data.museum.textures import Sheet, blur, noise, planks
 
 FRAMES: list[Colour] = [*WOODS, (0.10, 0.10, 0.10), (0.75, 0.62, 0.30), (0.93, 0.93, 0.92)]
 

@@ -148,15 +148,6 @@ def bookcase(rng: Rng) -> list[Solid]:
     return solids
 
 
-AT_WALL: list[Callable[[Rng], list[Solid]]] = [
-    bench,
-    cabinet,
-    cabinet,
-    bookcase,
-    sofa,
-    plant,
-    plinth,
-    floor_lamp,
-    chair,
-]
-FREE: list[Callable[[Rng], list[Solid]]] = [plinth, plinth, bench, table, chair, barrier, sofa, plant, screen]
+Builder = Callable[[Rng], list[Solid]]
+AT_WALL: list[Builder] = [bench, cabinet, cabinet, bookcase, sofa, plant, plinth, floor_lamp, chair]
+FREE: list[Builder] = [plinth, plinth, bench, table, chair, barrier, sofa, plant, screen]

@@ -19,9 +19,9 @@ def paint_picture(rng: np.random.Generator, height: int, width: int) -> np.ndarr
     canvas = np.empty((max(8, int(height * scale)), max(8, int(width * scale)), 3), np.float32)
     canvas[:] = pick(rng, STRONG + WALLS)
     MANNERS[rng.integers(len(MANNERS))](rng, canvas)
-    canvas = cv2.resize(blur(canvas, 0.7), (width, height), interpolation=cv2.INTER_LINEAR)
+    picture = cv2.resize(blur(canvas, 0.7), (width, height), interpolation=cv2.INTER_LINEAR)
     brush = noise(rng, sheet(width / 100, height / 100, 100), (300, 300), 0.8)
-    return canvas * (1 + 0.12 * brush[:height, :width])[..., None]
+    return picture * (1 + 0.12 * brush[:height, :width])[..., None]
 
 
 def _landscape(rng: np.random.Generator, canvas: np.ndarray) -> None:

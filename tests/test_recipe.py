@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+
+from cleanplate.errors import UserError
+from cleanplate.recipe import AdamW, OneCycle, RandomSplit, list_recipes, load_recipe
+
+PHASE = "phases: [{size: 64, epochs: 1, batch_size: 8}]\n"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_shipped_recipe_is_valid_and_described() -> None:
+    recipes = list_recipes()
+    assert "quick" in recipes
+    for name, description in recipes.items():
+        assert load_recipe(name).name == name
+        assert len(description) > 10
+        assert "\n" not in description
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_recipe_comes_back_from_its_yaml(tmp_path: Path, name: str) -> None:
+    recipe = load_recipe(name)
+    assert load_recipe(written(tmp_path, recipe.to_yaml())) == recipe
+
+
+def test_a_short_recipe_gets_defaults_and_its_files_name(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, PHASE))
+    assert (recipe.name, recipe.model, recipe.optimizer.name, recipe.split.kind) == (
+        "my",
+        "dsresnet",
+        "sgd",
+        "held-out",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("phases: [{size: 64, epochs: 1, batch_size: 8}, {szie: 64}]", "my.yaml: phases.1."),
+        ("phases: [{size: 64, epochs: 1, batch_size: 8, szie: 1}]", "my.yaml: phases.0.szie: Extra inputs"),
+        ("phases: [{size: 100, epochs: 1, batch_size: 8}]", "my.yaml: phases.0.size: .*the next that fits is 128"),
+        ("phases: []", "my.yaml: phases: "),
+        ("{}", "my.yaml: phases: Field required"),
+        (PHASE + "optimizer: {name: sgd, lr: -1}", "my.yaml: optimizer.lr: "),
+        (PHASE + "optimizer: {name: adam}", "my.yaml: optimizer: .*'sgd', 'adamw'"),
+        (PHASE + "schedule: {name: one-cycle, warmup: 2}", "my.yaml: schedule.warmup: "),
+        (PHASE + "split: {kind: held-out, shrae: 0.1}", "my.yaml: split.shrae: "),
+        (PHASE + "lss: bce", "my.yaml: lss: .*`--print` shows the keys"),
+        (PHASE + "loss: mse", "my.yaml: loss: .*'rmse-bce-dice'"),
+        ("just words", "a recipe is a table"),
+        ("a: [", "my.yaml: not readable as YAML"),
+    ],
+)
+def test_fault_is_named_by_file_and_key(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        load_recipe(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_reach_every_place(tmp_path: Path) -> None:
+    settings = [
+        "optimizer={name: adamw, lr: 0.1}",
+        "schedule.name=one-cycle",
+        "phases.0.epochs=7",
+        "split.kind=random",
+        "augmentation.contrast.limit=0.5",
+        "phases.0.lr=null",
+    ]
+    recipe = load_recipe(written(tmp_path, PHASE), settings)
+    assert recipe.optimizer == AdamW(name="adamw", lr=0.1)
+    assert recipe.schedule == OneCycle(name="one-cycle")
+    assert (recipe.phases[0].epochs, recipe.phases[0].lr) == (7, None)
+    assert recipe.split == RandomSplit(kind="random")
+    assert recipe.augmentation.contrast is not None
+    assert recipe.augmentation.contrast.limit == 0.5
+
+
+@pytest.mark.parametrize(
+    "setting", ["loss", "=bce", "phases.3.epochs=1", "phases.x.epochs=1", "loss.name=bce", "loss=["]
+)
+def test_setting_that_leads_nowhere_is_named(setting: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe("quick", ["loss=bce", setting])
+    assert str(caught.value).startswith(f"--set {setting}: ")
+
+
+def test_unknown_recipe_is_told_which_there_are() -> None:
+    with pytest.raises(UserError, match=r"nothing: no such recipe; give a YAML file or one of .*quick"):
+        load_recipe("nothing")
+
+
+def test_epochs_belong_to_phases(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        written(tmp_path, "phases: [{size: 64, epochs: 2, batch_size: 8}, {size: 96, epochs: 1, batch_size: 4}]")
+    )
+    assert recipe.epochs == 3
+    assert [recipe.phase_at(epoch) for epoch in range(3)] == [(0, 0), (0, 1), (1, 0)]
+    with pytest.raises(IndexError):
+        recipe.phase_at(3)

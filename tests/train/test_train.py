@@ -1,0 +1,443 @@
+"""Training, through `train` and `resume`: what a run folder holds, what it learns, how it goes on."""
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import PLAIN, write_scenes
+from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, EventAccumulator
+
+from cleanplate import Recipe, UserError, resume, train
+from cleanplate.data.modest import ModestFolder
+from cleanplate.data.split import split_items
+from cleanplate.losses import LOSSES, loss_needs_depth
+from cleanplate.models.masknet import MaskNet
+from cleanplate.recipe import AdamW, Augmentation, Contrast, HueSaturationValue, Phase, Plateau, Sgd
+from cleanplate.train.fit import Trained
+from cleanplate.train.run import best_row
+from cleanplate.weights import load_weights
+
+CLOCK = ("seconds", "items_per_second")
+METRICS = {"loss", "iou", "soft_iou", "rmse", "batch_rmse", "mae", "aligned_rmse", "abs_rel", "delta_1.25"}
+PARTS = {"train", "validation", "seen", "new_plate", "new_cutout", "new_both"}
+
+
+def small_recipe(**changes: Any) -> Recipe:
+    """Return a recipe that trains in a second: a masknet, one epoch at 32."""
+    defaults: dict[str, Any] = {
+        "name": "small",
+        "model": "masknet",
+        "loss": "bce",
+        "optimizer": AdamW(name="adamw", lr=0.02),
+        "phases": (Phase(size=32, epochs=1, batch_size=6),),
+        "previews": 0,
+        "compute": PLAIN,
+    }
+    return Recipe(**(defaults | changes))
+
+
+def read_rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_clock(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
+
+
+def parameters(weights: Path) -> dict[str, torch.Tensor]:
+    return load_weights(weights)[0].state_dict()
+
+
+def equal_weights(first: Path, second: Path) -> bool:
+    one, other = parameters(first), parameters(second)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+# What a run folder holds
+
+
+def test_run_folder_has_all_that_the_design_says(run: Path) -> None:
+    assert {path.name for path in run.iterdir()} >= {
+        *("recipe.yaml", "environment.json", "references.npz", "metrics.csv", "weights.safetensors"),
+        *("events", "previews", "epochs", "checkpoints", "curves"),
+    }
+    assert sorted(path.name for path in (run / "epochs").iterdir()) == [f"00{n}.safetensors" for n in (1, 2, 3)]
+    assert {path.name for path in (run / "curves").iterdir()} == {"rmse.png", "iou.png", "loss.png", "lr.png"}
+    assert not list(run.rglob("*.partial"))
+
+
+def test_environment_says_how_the_run_was_made(run: Path, scenes: Path) -> None:
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["data"] == str(scenes)
+    assert environment["precision"] == "float32"
+    assert environment["layout"] == "contiguous"
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert {"commit", "device", "seed", "threads", "data_fingerprint", "normalisation", "depth"} <= environment.keys()
+
+
+def test_metrics_have_a_row_an_epoch_with_every_part(run: Path) -> None:
+    rows = read_rows(run)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert {f"{part}/{name}" for part in PARTS for name in METRICS} <= rows[0].keys()
+    for row in rows:
+        assert 0 <= float(row["validation/iou"]) <= 1
+        assert float(row["validation/rmse"]) > 0
+        assert float(row["validation/abs_rel"]) > 0
+        assert row["train/loss"] != row["validation/loss"] != row["seen/loss"]
+
+
+def test_validation_is_over_the_items_of_all_parts(run: Path, scenes: Path) -> None:
+    counts = {"seen": 3, "new_plate": 9, "new_cutout": 7, "new_both": 3}
+    for row in read_rows(run):
+        mean = sum(count * float(row[f"{part}/iou"]) for part, count in counts.items()) / sum(counts.values())
+        assert float(row["validation/iou"]) == pytest.approx(mean)
+
+
+def test_rows_say_size_batch_size_and_steps_of_their_phase(run: Path) -> None:
+    items = 26  # of the 48; the others are validated by or left out
+    columns = ("phase", "size", "batch_size", "steps")
+    assert [tuple(int(row[name]) for name in columns) for row in read_rows(run)] == [
+        (1, 32, 4, items // 4),
+        (1, 32, 4, 2 * (items // 4)),
+        (2, 64, 6, 2 * (items // 4) + items // 6),
+    ]
+
+
+def test_tensorboard_has_scalars_previews_and_the_graph_once(run: Path) -> None:
+    events = EventAccumulator(str(run / "events"), {IMAGES: 0, SCALARS: 0}).Reload()
+    rows = read_rows(run)
+    scalars = events.Tags()["scalars"]
+    assert {"train/loss", "validation/iou", "new_both/rmse", "lr", "items_per_second"} <= set(scalars)
+    logged = events.Scalars("validation/iou")
+    assert [event.step for event in logged] == [1, 2, 3]
+    assert [event.value for event in logged] == pytest.approx([float(row["validation/iou"]) for row in rows])
+    assert [event.step for event in events.Images("previews")] == [1, 2, 3]
+    assert sum(graph is not None for graph in [events.Graph()]) == 1
+    assert len(list((run / "events").iterdir())) == 1
+
+
+def test_tensorboard_and_file_have_the_same_preview_of_each_epoch(run: Path) -> None:
+    events = EventAccumulator(str(run / "events"), {IMAGES: 0}).Reload().Images("previews")
+    files = sorted((run / "previews").iterdir())
+    assert [path.name for path in files] == ["epoch-001.png", "epoch-002.png", "epoch-003.png"]
+    for event, path in zip(events, files, strict=True):
+        logged = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+        assert np.array_equal(logged, cv2.imread(str(path)))
+
+
+def test_previews_show_six_pictures_of_each_item_two_items_a_line(run: Path) -> None:
+    sheet = cv2.imread(str(run / "previews" / "epoch-001.png"))
+    tile, lines = 112 + 4, 3  # five items
+    assert sheet.shape == (18 + lines * tile, 2 * (6 * tile + 8), 3)
+    first, last = sheet[18 : 18 + 112], sheet[18 + 2 * tile : -4]
+    for row, filled in ((first, 12), (last, 6)):
+        pictures = [row[:, half + n * tile : half + n * tile + 112] for half in (0, 6 * tile + 8) for n in range(6)]
+        assert sum(bool((picture < 255).any()) for picture in pictures) == filled
+
+
+def test_curves_are_pictures(run: Path) -> None:
+    for path in (run / "curves").iterdir():
+        assert min(cv2.imread(str(path)).shape[:2]) > 300
+
+
+def test_weights_are_the_best_of_the_last_phase(run: Path) -> None:
+    assert equal_weights(run / "weights.safetensors", run / "epochs" / "003.safetensors")
+    assert not equal_weights(run / "epochs" / "001.safetensors", run / "epochs" / "002.safetensors")
+
+
+def test_weights_say_their_size_normalisation_and_depth(run: Path) -> None:
+    card = load_weights(run)[1]
+    assert (card.model, card.size, card.recipe) == ("dsresnet", 64, "tiny")
+    assert (card.depth.kind, card.depth.near, card.depth.far) == ("metric", 1.0, 5.0)
+    assert load_weights(run / "epochs" / "001.safetensors")[1].size == 32
+
+
+losses_and_phases = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.integers(1, 3)), min_size=1)
+
+
+@settings(deadline=None)
+@given(losses_and_phases)
+def test_best_row_is_the_first_of_lowest_loss_in_the_last_phase(given_rows: list[tuple[float, int]]) -> None:
+    given_rows.sort(key=lambda row: row[1])
+    rows = [{"epoch": n, "phase": phase, "validation/loss": loss} for n, (loss, phase) in enumerate(given_rows)]
+    last = [row for row in rows if row["phase"] == max(phase for _, phase in given_rows)]
+    best = best_row(rows)
+    assert best in last
+    assert all(best["validation/loss"] < row["validation/loss"] for row in last if row["epoch"] < best["epoch"])
+    assert all(best["validation/loss"] <= row["validation/loss"] for row in last)
+
+
+# A run of many epochs, and going on with it
+
+
+PLATEAU_RECIPE = small_recipe(
+    optimizer=Sgd(lr=0.5),
+    schedule=Plateau(patience=0, factor=0.3),
+    phases=(Phase(size=32, epochs=3, batch_size=6), Phase(size=32, epochs=3, batch_size=4)),
+    augmentation=Augmentation(hue_saturation_value=HueSaturationValue(), contrast=Contrast()),
+    previews=2,
+)
+STOPPED_AFTER = 4
+
+
+@pytest.fixture(scope="module")
+def unbroken(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six epochs of a masknet whose learning rate falls with the validation loss."""
+    return Path(train(PLATEAU_RECIPE, scenes, run=tmp_path_factory.mktemp("unbroken") / "run").run)
+
+
+def stop_after(epoch: int, run: Path, copy: Path) -> Path:
+    """Return a copy of a run as it was when killed in the epoch that follows `epoch`."""
+    shutil.copytree(run, copy)
+    for state in (copy / "checkpoints").iterdir():
+        if state.stem > f"epoch-{epoch:03d}":
+            state.unlink()
+    for path in (copy / "weights.safetensors", copy / "epochs" / "006.safetensors"):
+        path.unlink()
+    return copy
+
+
+def test_last_three_checkpoints_and_the_best_are_kept(unbroken: Path) -> None:
+    rows = [{name: float(value) for name, value in row.items() if value} for row in read_rows(unbroken)]
+    best = int(best_row(rows)["epoch"])
+    kept = {path.name for path in (unbroken / "checkpoints").iterdir()}
+    assert kept == {f"epoch-{epoch:03d}.ckpt" for epoch in {4, 5, 6, best}}
+
+
+def test_schedule_lowers_the_rate_and_keeps_it_in_the_next_phase(unbroken: Path) -> None:
+    rows = read_rows(unbroken)
+    rates = [float(row["lr"]) for row in rows]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == 0.5
+
+
+def test_resume_from_an_epochs_end_equals_the_unbroken_run(unbroken: Path, tmp_path: Path) -> None:
+    resumed = stop_after(STOPPED_AFTER, unbroken, tmp_path / "run")
+    resume(resumed)
+    assert equal_weights(resumed / "epochs" / "006.safetensors", unbroken / "epochs" / "006.safetensors")
+    assert equal_weights(resumed / "weights.safetensors", unbroken / "weights.safetensors")
+    assert without_clock(read_rows(resumed)) == without_clock(read_rows(unbroken))
+    names = ("recipe.yaml", "environment.json", "previews/epoch-005.png", "previews/epoch-006.png")
+    for name in names:
+        assert (resumed / name).read_bytes() == (unbroken / name).read_bytes()
+
+
+def test_tensorboard_has_each_epoch_once_after_a_resume(unbroken: Path, tmp_path: Path) -> None:
+    resumed = stop_after(STOPPED_AFTER, unbroken, tmp_path / "run")
+    resume(resumed)
+    events = EventAccumulator(str(resumed / "events"), {IMAGES: 0, SCALARS: 0}).Reload()
+    assert [event.step for event in events.Scalars("validation/loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.step for event in events.Images("previews")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_resume_of_a_finished_run_changes_nothing_and_says_so(
+    unbroken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(unbroken, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    trained = resume(run)
+    assert "all 6 epochs are done" in " ".join(capsys.readouterr().err.split())
+    assert trained.epochs == 6
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_resume_before_the_first_epoch_ended_starts_anew(unbroken: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("recipe.yaml", "environment.json", "references.npz"):
+        shutil.copy(unbroken / name, run / name)
+    for name in ("checkpoints", "epochs", "events", "previews", "curves"):
+        (run / name).mkdir()
+    resume(run)
+    assert without_clock(read_rows(run)) == without_clock(read_rows(unbroken))
+
+
+def test_resume_with_another_data_set_is_refused(unbroken: Path, tmp_path: Path) -> None:
+    other = write_scenes(tmp_path / "other", plates=3)
+    with pytest.raises(UserError, match=r"other: is not the data set that .* was begun with"):
+        resume(unbroken, other)
+
+
+def test_resume_finds_the_data_where_it_lies_now(scenes: Path, unbroken: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(scenes, tmp_path / "moved"))
+    run = stop_after(5, unbroken, tmp_path / "run")
+    assert resume(run, moved).epochs == 6
+
+
+def test_resume_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run folder"):
+        resume(tmp_path)
+
+
+# What is trained, and how
+
+
+def test_network_sees_size_and_batch_size_of_each_phase(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    forward = MaskNet.forward
+
+    def watch(self: MaskNet, plate: torch.Tensor, frame: torch.Tensor) -> Any:
+        if self.training:
+            seen.append(tuple(frame.shape))
+        return forward(self, plate, frame)
+
+    monkeypatch.setattr(MaskNet, "forward", watch)
+    phases = (Phase(size=32, epochs=1, batch_size=12), Phase(size=64, epochs=2, batch_size=8))
+    train(small_recipe(phases=phases), scenes, run=tmp_path / "run")
+    assert seen == 2 * [(12, 3, 32, 32)] + 2 * 3 * [(8, 3, 64, 64)]
+
+
+LOSS_OF_MODEL = [("dsresnet", loss) for loss in LOSSES] + [
+    ("masknet", loss) for loss in LOSSES if not loss_needs_depth(loss)
+]
+
+
+@pytest.mark.parametrize(("model", "loss"), LOSS_OF_MODEL)
+def test_every_loss_trains_every_network_it_fits(model: str, loss: str, scenes: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(model=model, loss=loss, phases=(Phase(size=32, epochs=1, batch_size=26),))
+    trained = train(recipe, scenes, run=tmp_path / "run")
+    names = {name.split("/")[1] for name in trained.best if name.startswith("train/")}
+    assert names >= {"loss", *LOSSES[loss]}
+    assert np.isfinite(trained.best["train/loss"])
+    assert np.isfinite(trained.best["validation/loss"])
+
+
+@pytest.mark.parametrize("optimizer", [Sgd(lr=0.5), Sgd(lr=0.5, momentum=0), AdamW(name="adamw", lr=0.02)])
+def test_training_learns(optimizer: Sgd | AdamW, scenes: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(optimizer=optimizer, phases=(Phase(size=32, epochs=5, batch_size=4),))
+    trained = train(recipe, scenes, run=tmp_path / "run")
+    rows = read_rows(tmp_path / "run")
+    assert float(rows[-1]["train/loss"]) < 0.5 * float(rows[0]["train/loss"])
+    assert trained.best["validation/iou"] > 0.8
+
+
+def test_network_of_mask_and_depth_learns_both(run: Path) -> None:
+    first, *_, last = read_rows(run)
+    assert float(last["train/loss"]) < 0.5 * float(first["train/loss"])
+    assert float(last["validation/iou"]) > 0.8
+    assert float(last["train/rmse"]) < float(first["train/rmse"])
+
+
+def one_epoch(data: Path, run: Path, **changes: Any) -> Trained:
+    return train(small_recipe(**changes), data, run=run)
+
+
+def test_same_seed_gives_the_same_weights_and_another_does_not(scenes: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("same", 1), ("other", 2)):
+        one_epoch(scenes, tmp_path / name, seed=seed)
+    assert equal_weights(tmp_path / "one", tmp_path / "same")
+    assert not equal_weights(tmp_path / "one", tmp_path / "other")
+
+
+def test_augmentation_changes_what_is_learned(scenes: Path, tmp_path: Path) -> None:
+    one_epoch(scenes, tmp_path / "plain")
+    one_epoch(scenes, tmp_path / "changed", augmentation=Augmentation(contrast=Contrast(probability=1)))
+    assert not equal_weights(tmp_path / "plain", tmp_path / "changed")
+
+
+def test_reading_in_other_processes_changes_nothing(scenes: Path, tmp_path: Path) -> None:
+    one_epoch(scenes, tmp_path / "here")
+    one_epoch(scenes, tmp_path / "there", compute=PLAIN.model_copy(update={"workers": 1}))
+    assert equal_weights(tmp_path / "here", tmp_path / "there")
+
+
+def test_layout_hardly_changes_what_is_learned(scenes: Path, tmp_path: Path) -> None:
+    one_epoch(scenes, tmp_path / "contiguous")
+    one_epoch(scenes, tmp_path / "last", compute=PLAIN.model_copy(update={"layout": "channels_last"}))
+    ours, others = parameters(tmp_path / "contiguous"), parameters(tmp_path / "last")
+    for name, value in ours.items():
+        torch.testing.assert_close(others[name], value, rtol=0.02, atol=0.02)
+
+
+def test_machine_settings_are_chosen_and_written_down(scenes: Path, tmp_path: Path) -> None:
+    train(small_recipe(compute=PLAIN.model_copy(update={"layout": "auto"})), scenes, run=tmp_path / "run")
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["precision"] == "float32"
+    assert environment["layout"] in ("contiguous", "channels_last")
+
+
+def test_bfloat16_trains(scenes: Path, tmp_path: Path) -> None:
+    compute = PLAIN.model_copy(update={"precision": "bfloat16"})
+    trained = one_epoch(scenes, tmp_path / "run", compute=compute, phases=(Phase(size=32, epochs=1, batch_size=13),))
+    assert np.isfinite(trained.best["train/loss"])
+    assert {value.dtype for value in parameters(tmp_path / "run").values()} <= {torch.float32, torch.int64}
+
+
+def test_fewer_items_than_a_batch_make_one_small_batch(scenes: Path, tmp_path: Path) -> None:
+    trained = one_epoch(scenes, tmp_path / "run", phases=(Phase(size=32, epochs=2, batch_size=100),))
+    assert trained.best["steps"] == trained.best["epoch"]
+
+
+def test_items_without_depth_train_the_mask_and_have_no_rmse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_scenes(tmp_path / "data", depth=False)
+    recipe = small_recipe(model="dsresnet", loss="rmse-bce-dice", phases=(Phase(size=32, epochs=1, batch_size=13),))
+    trained = train(recipe, data, run=tmp_path / "run")
+    assert trained.best["validation/rmse"] is None
+    assert trained.best["validation/iou"] is not None
+    assert read_rows(tmp_path / "run")[0]["validation/rmse"] == ""
+    assert "no depth labels" in capsys.readouterr().err
+
+
+def test_some_items_without_depth_are_no_hindrance(dataset: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(model="dsresnet", loss="ssim-dice", phases=(Phase(size=32, epochs=1, batch_size=10),))
+    trained = train(recipe, dataset, run=tmp_path / "run")
+    assert np.isfinite(trained.best["train/ssim"])
+    assert trained.best["validation/abs_rel"] is None
+
+
+# What goes wrong
+
+
+def test_loss_that_is_not_finite_names_the_items_and_the_mend(scenes: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(optimizer=Sgd(lr=1e30), phases=(Phase(size=32, epochs=3, batch_size=4),))
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+ \(items \[\d+, .*\]\); lower optimizer.lr"):
+        train(recipe, scenes, run=tmp_path / "run")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_picture_that_ends_early_is_named_and_leaves_no_run(
+    workers: int, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_scenes(tmp_path / "data", plates=3)
+    recipe = small_recipe(split={"kind": "random", "train": 0.5}, compute=PLAIN.model_copy(update={"workers": workers}))
+    broken = data / "bg_fg" / f"{name_of_an_item(data, recipe, part)}.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    with pytest.raises(UserError, match=rf"^{broken}: the picture ends early \(truncated file\)[^\n]*$"):
+        train(recipe, data, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def name_of_an_item(data: Path, recipe: Recipe, part: str) -> str:
+    folder = ModestFolder(data)
+    split = split_items(folder, recipe.split, recipe.seed)
+    items: Sequence[int] = split.train if part == "train" else split.parts["seen"]
+    return folder.name(items[-1])
+
+
+def test_run_folder_that_holds_something_is_not_written_over(run: Path, scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds a run already; go on with --resume"):
+        train(small_recipe(), scenes, run=run)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists already"):
+        train(small_recipe(), scenes, run=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_recipe_as_data_takes_no_settings(scenes: Path) -> None:
+    with pytest.raises(UserError, match="model_copy"):
+        train(small_recipe(), scenes, settings=["seed=2"])
