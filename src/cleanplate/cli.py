@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cleanplate import __version__
 from cleanplate.errors import UserError
@@ -15,8 +16,22 @@ from cleanplate.errors import UserError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+
+class _Stopped(Exception):  # noqa: N818  (no error)
+    """Ctrl-C, with what the user may do next."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer's own kind of context
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:  # typer would swallow what it says
+            raise _Stopped(*stop.args) from None
+
+
 app = typer.Typer(
     name="cleanplate",
+    cls=_Commands,
     help="Foreground mask and depth from a frame and its clean plate.",
     add_completion=False,
     rich_markup_mode=None,
@@ -238,7 +253,7 @@ def _help_without_command(context: typer.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a fault of the user's ends in one line and exit code 2."""
-    sys.exit(_run(lambda: app(arguments, standalone_mode=False)))
+    sys.exit(_run(lambda: app(arguments, prog_name="cleanplate", standalone_mode=False)))
 
 
 def _run(command: Callable[[], Any]) -> int:
@@ -252,7 +267,7 @@ def _run(command: Callable[[], Any]) -> int:
         if error.errno not in _MACHINE_FAULTS:
             raise
         _warn(f"{error.filename or 'writing'}: {error.strerror}; {_MACHINE_FAULTS[error.errno]}")
-    except (KeyboardInterrupt, typer.Abort) as stop:
+    except _Stopped as stop:
         _warn("; ".join(["stopped", *map(str, stop.args)]))
         return 130
     return 2

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cleanplate.errors import UserError
 from cleanplate.pictures import require_multiple
 
-
 MASK_LOSSES = ("bce", "dice", "ssim")
 """The losses that look at the mask alone."""
 

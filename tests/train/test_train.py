@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,12 +19,15 @@ from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALA
 
 from cleanplate import Recipe, UserError, resume, train
 from cleanplate.data.modest import ModestFolder
+from cleanplate.data.module import PhasedData
 from cleanplate.data.split import split_items
+from cleanplate.data.statistics import normalisation_of
 from cleanplate.losses import LOSSES, loss_needs_depth
 from cleanplate.models.masknet import MaskNet
 from cleanplate.recipe import AdamW, Augmentation, Contrast, HueSaturationValue, Phase, Plateau, Sgd
 from cleanplate.train.fit import Trained
 from cleanplate.train.run import best_row
+from cleanplate.train.task import CleanplateTask
 from cleanplate.weights import load_weights
 
 CLOCK = ("seconds", "items_per_second")
@@ -81,7 +85,7 @@ def test_environment_says_how_the_run_was_made(run: Path, scenes: Path) -> None:
     assert environment["data"] == str(scenes)
     assert environment["precision"] == "float32"
     assert environment["layout"] == "contiguous"
-    assert environment["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert torch.__version__.startswith(environment["packages"]["torch"].split("+")[0])
     assert {"commit", "device", "seed", "threads", "data_fingerprint", "normalisation", "depth"} <= environment.keys()
 
 
@@ -117,13 +121,14 @@ def test_tensorboard_has_scalars_previews_and_the_graph_once(run: Path) -> None:
     events = EventAccumulator(str(run / "events"), {IMAGES: 0, SCALARS: 0}).Reload()
     rows = read_rows(run)
     scalars = events.Tags()["scalars"]
-    assert {"train/loss", "validation/iou", "new_both/rmse", "lr", "items_per_second"} <= set(scalars)
+    assert {"train/loss", "validation/iou", "new_both/rmse", "lr"} <= set(scalars)
     logged = events.Scalars("validation/iou")
     assert [event.step for event in logged] == [1, 2, 3]
     assert [event.value for event in logged] == pytest.approx([float(row["validation/iou"]) for row in rows])
     assert [event.step for event in events.Images("previews")] == [1, 2, 3]
-    assert sum(graph is not None for graph in [events.Graph()]) == 1
-    assert len(list((run / "events").iterdir())) == 1
+    assert len(events.Graph().node) > 50
+    content = b"".join(path.read_bytes() for path in (run / "events").iterdir())
+    assert content.count(events.Graph().SerializeToString()) == 1
 
 
 def test_tensorboard_and_file_have_the_same_preview_of_each_epoch(run: Path) -> None:
@@ -251,15 +256,16 @@ def test_resume_of_a_finished_run_changes_nothing_and_says_so(
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_resume_before_the_first_epoch_ended_starts_anew(unbroken: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    for name in ("recipe.yaml", "environment.json", "references.npz"):
-        shutil.copy(unbroken / name, run / name)
+def test_resume_before_the_first_epoch_ended_starts_anew(scenes: Path, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(small_recipe(), scenes, run=whole)
     for name in ("checkpoints", "epochs", "events", "previews", "curves"):
-        (run / name).mkdir()
-    resume(run)
-    assert without_clock(read_rows(run)) == without_clock(read_rows(unbroken))
+        (stopped / name).mkdir(parents=True)
+    for name in ("recipe.yaml", "environment.json", "references.npz"):
+        shutil.copy(whole / name, stopped / name)
+    resume(stopped)
+    assert equal_weights(stopped, whole)
+    assert without_clock(read_rows(stopped)) == without_clock(read_rows(whole))
 
 
 def test_resume_with_another_data_set_is_refused(unbroken: Path, tmp_path: Path) -> None:
@@ -305,18 +311,26 @@ LOSS_OF_MODEL = [("dsresnet", loss) for loss in LOSSES] + [
 
 
 @pytest.mark.parametrize(("model", "loss"), LOSS_OF_MODEL)
-def test_every_loss_trains_every_network_it_fits(model: str, loss: str, scenes: Path, tmp_path: Path) -> None:
+def test_every_loss_trains_every_network_it_fits(model: str, loss: str, scenes: Path) -> None:
     recipe = small_recipe(model=model, loss=loss, phases=(Phase(size=32, epochs=1, batch_size=26),))
-    trained = train(recipe, scenes, run=tmp_path / "run")
-    names = {name.split("/")[1] for name in trained.best if name.startswith("train/")}
-    assert names >= {"loss", *LOSSES[loss]}
-    assert np.isfinite(trained.best["train/loss"])
-    assert np.isfinite(trained.best["validation/loss"])
+    folder = ModestFolder(scenes)
+    split = split_items(folder, recipe.split, recipe.seed)
+    task = CleanplateTask(recipe, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train))
+    before = {name: value.clone() for name, value in task.model.named_parameters()}
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.fit(task, datamodule=PhasedData(folder, split, recipe))
+    assert task.figures()["train"].keys() >= {"loss", *LOSSES[loss]}
+    assert all(np.isfinite(float(value)) for value in trainer.callback_metrics.values())
+    touched = [name for name, value in task.model.named_parameters() if not torch.equal(value, before[name])]
+    assert "depth" in "".join(touched) or not loss_needs_depth(loss)
+    assert len(touched) > len(before) // 3
 
 
-@pytest.mark.parametrize("optimizer", [Sgd(lr=0.5), Sgd(lr=0.5, momentum=0), AdamW(name="adamw", lr=0.02)])
+@pytest.mark.parametrize("optimizer", [Sgd(lr=0.5), AdamW(name="adamw", lr=0.02)])
 def test_training_learns(optimizer: Sgd | AdamW, scenes: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(optimizer=optimizer, phases=(Phase(size=32, epochs=5, batch_size=4),))
+    recipe = small_recipe(optimizer=optimizer, phases=(Phase(size=32, epochs=4, batch_size=4),))
     trained = train(recipe, scenes, run=tmp_path / "run")
     rows = read_rows(tmp_path / "run")
     assert float(rows[-1]["train/loss"]) < 0.5 * float(rows[0]["train/loss"])
@@ -402,6 +416,7 @@ def test_some_items_without_depth_are_no_hindrance(dataset: Path, tmp_path: Path
 # What goes wrong
 
 
+@pytest.mark.filterwarnings("ignore:Encountered `nan`")
 def test_loss_that_is_not_finite_names_the_items_and_the_mend(scenes: Path, tmp_path: Path) -> None:
     recipe = small_recipe(optimizer=Sgd(lr=1e30), phases=(Phase(size=32, epochs=3, batch_size=4),))
     with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+ \(items \[\d+, .*\]\); lower optimizer.lr"):

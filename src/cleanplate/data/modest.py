@@ -63,7 +63,8 @@ class ModestFolder:
         if faults:
             more = f" (and {len(faults) - 1} more; see `cleanplate data check`)" if len(faults) > 1 else ""
             raise UserError(f"{faults[0]}{more}")
-        needed = FIELDS if self.labelled().any() else FIELDS[:3]
+        self._labelled = self._names["depth"] != b""
+        needed = FIELDS if self._labelled.any() else FIELDS[:3]
         self.folders = {field: find_folder(self.path, field) for field in needed}
 
     def __len__(self) -> int:
@@ -124,7 +125,7 @@ class ModestFolder:
 
     def labelled(self) -> np.ndarray:
         """Return which items have a depth label, `(N,)` bool."""
-        return self._names["depth"] != b""
+        return self._labelled
 
     def cutouts(self) -> list[tuple[str, ...]]:
         """Return for each item the cutouts that stand in its frame, none for an empty frame.

@@ -20,7 +20,7 @@ from cleanplate.weights import WeightsCard, save_weights
 GRAPH_SIZE = 64
 
 
-class _TensorsOnly(nn.Module):
+class _Network(nn.Module):
     """A network as TensorBoard's graph takes it: no None among the outputs."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -64,7 +64,7 @@ class Record(Callback):
         if first and isinstance(task, CleanplateTask):
             example = torch.zeros(1, 3, GRAPH_SIZE, GRAPH_SIZE, device=task.device)
             task.model.eval()
-            self.writer.add_graph(_TensorsOnly(task.model), (example, example))
+            self.writer.add_graph(_Network(task.model), (example, example))
             task.model.train()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
@@ -131,6 +131,6 @@ class Record(Callback):
     def _log(self, row: Row) -> None:
         if self.writer:
             for name, value in row.items():
-                if name not in ("epoch", "phase") and value is not None:
+                if (name == "lr" or "/" in name) and value is not None:
                     self.writer.add_scalar(name, value, row["epoch"])
             self.writer.flush()

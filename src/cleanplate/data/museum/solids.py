@@ -15,6 +15,8 @@ from cleanplate.data.museum.camera import Camera, Window
 from cleanplate.data.museum.material import Material
 
 BOX, ROUND, CUT = 0, 1, 2
+STEEPEST = 0.95
+"""The sine of the greatest half angle of a rounded cone."""
 _CUBE = np.indices((2, 2, 2)).reshape(3, 8).T.astype(bool)
 
 
@@ -80,7 +82,10 @@ class Solids:
         self.frame = np.stack([solid.frame for solid in solids])
         self.inverse = np.linalg.inv(self.frame)
         self.origin = np.stack([solid.origin for solid in solids])
-        self.length, self.r1, self.r2 = np.array([(s.length, s.r1, s.r2) for s in solids]).T
+        self.length, self.r1, r2 = np.array([(s.length, s.r1, s.r2) for s in solids]).T
+        # A short cone whose one ball would swallow the other has no side: the second ball gives way.
+        room = np.where((self.kind == ROUND) & (self.length > 0), STEEPEST * self.length, np.inf)
+        self.r2 = np.clip(r2, self.r1 - room, self.r1 + room)
         self.materials = [solid.material for solid in solids]
         run = np.where(self.length > 0, self.length, 1.0)
         slope = np.where(self.length > 0, (self.r1 - self.r2) / run, 0.0)

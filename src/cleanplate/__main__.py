@@ -1,0 +1,5 @@
+"""`python -m cleanplate`: the command line."""
+
+from cleanplate.cli import main
+
+main()
