@@ -94,9 +94,13 @@ class CleanplateTask(pl.LightningModule):
         settings = self.recipe.optimizer
         if isinstance(settings, Sgd):
             return torch.optim.SGD(
-                self.model.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+                self.model.parameters(),
+                settings.lr,
+                momentum=settings.momentum,
+                weight_decay=settings.weight_decay,
+                fused=True,
             )
-        return torch.optim.AdamW(self.model.parameters(), settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(self.model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
 
     def on_train_epoch_start(self) -> None:
         """Begin the count of the epoch."""
