@@ -1,5 +1,7 @@
-"""How to use the machine: precision and memory layout, chosen by trying them."""
+"""How to use the machine: memory, precision and layout."""
 
+import ctypes
+import sys
 import time
 
 import torch
@@ -17,6 +19,19 @@ CANDIDATES = (
 TRIAL_BATCH = 8
 TRIAL_SIZE = 96
 TRIALS = 3
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Names of glibc's malloc.h."""
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep memory that it frees, where the C library is glibc: every step asks for the same again.
+
+    Handing it back to the system and getting it anew, page by page, took a third of a step at 64x64 on two cores.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:

@@ -22,7 +22,7 @@ from cleanplate.errors import UserError
 from cleanplate.progress import say
 from cleanplate.recipe import Recipe, load_recipe
 from cleanplate.references import fit_references
-from cleanplate.train.compute import choose_compute, set_layout
+from cleanplate.train.compute import choose_compute, keep_freed_memory, set_layout
 from cleanplate.train.display import Display
 from cleanplate.train.previews import preview_items
 from cleanplate.train.record import Record
@@ -67,6 +67,7 @@ def train(
     elif settings:
         raise UserError("settings go with a recipe's name or file; change a Recipe with model_copy(update=...)")
     new_run = Run.plan(run, recipe)
+    keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
     folder = ModestFolder(data)
     split = split_items(folder, recipe.split, recipe.seed)
     labelled = folder.labelled()[split.train].any()
@@ -122,6 +123,7 @@ def resume(run: Path | str, data: Path | str | None = None) -> Trained:
 
 def _fit(run: Run, folder: ModestFolder) -> Trained:
     started = time.perf_counter()
+    keep_freed_memory()
     recipe, environment = run.recipe(), run.environment()
     pl.seed_everything(recipe.seed, verbose=False)
     torch.set_num_threads(environment["threads"])
