@@ -355,7 +355,15 @@ def without_clock(table: str) -> list[list[str]]:
 def interrupt_when(arguments: list[str | Path], ready: Callable[[], bool]) -> tuple[int, str, str]:
     """Start a command, send it Ctrl-C once `ready`, and return how it ended."""
     command = [sys.executable, "-m", "cleanplate", *map(str, arguments)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # As in a terminal: tests that run in the background of a shell inherit a SIGINT that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while child.poll() is None and not ready():
         with suppress(subprocess.TimeoutExpired):
             child.wait(0.02)
