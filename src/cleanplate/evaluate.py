@@ -23,14 +23,13 @@ from cleanplate.predict.predictor import Predictor
 from cleanplate.predict.torch_backend import TorchBackend
 from cleanplate.progress import say, track
 from cleanplate.references import References
-from cleanplate.sheet import colour_depth, draw_sheet
+from cleanplate.sheet import COMPARISON, colour_depth, draw_sheet
 from cleanplate.train.run import Run
 from cleanplate.weights import find_weights
 
 BATCH_SIZE = 32
 """Items at a time where no recipe says how many."""
 WORST_ITEMS = 16
-WORST_CAPTIONS = ("plate", "frame", "mask: truth", "mask: network", "depth: truth", "depth: network")
 
 Figures = dict[str, float | None]
 
@@ -215,7 +214,7 @@ def _draw_worst(folder: ModestFolder, lowest: list[tuple[float, int]], predictor
         )
         notes.append(f"{folder.name(index)}: IoU {score:.3f}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, draw_sheet(rows, WORST_CAPTIONS, across=2, notes=notes))
+    write_picture(path, draw_sheet(rows, COMPARISON, across=2, notes=notes))
     return str(path)
 
 

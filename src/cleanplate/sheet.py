@@ -8,6 +8,8 @@ import numpy as np
 GAP = 4
 CAPTION_HEIGHT = 18
 BACKGROUND = 255
+COMPARISON = ("plate", "frame", "mask: truth", "mask: network", "depth: truth", "depth: network")
+"""The captions where a network's answers stand beside the truth."""
 
 
 def colour_depth(depth: np.ndarray) -> np.ndarray:

@@ -29,6 +29,8 @@ def augment(
     Returns:
         Plates and frames, 0 to 1.
     """
+    if not settings.hue_saturation_value and not settings.contrast:
+        return plate, frame
     draws = [np.random.default_rng([seed, epoch, index]).random((2, 6)) for index in indices]
     both = torch.as_tensor(np.stack(draws), dtype=plate.dtype, device=plate.device)
     changed = []

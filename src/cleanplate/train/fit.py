@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import PhasedData
-from cleanplate.data.split import split_items
+from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError
@@ -93,7 +93,7 @@ def train(
     }
     try:
         new_run.begin(recipe, environment, references)
-        return _fit(new_run, folder)
+        return _fit(new_run, folder, split)
     except (UserError, OSError):
         if not new_run.weights.exists():  # a first epoch that failed leaves nothing to go on from
             shutil.rmtree(new_run.path, ignore_errors=True)
@@ -111,23 +111,22 @@ def resume(run: Path | str, data: Path | str | None = None) -> Trained:
         UserError: it is no run folder, or the data set is not the one it was begun with.
     """
     begun = Run.open(run)
-    environment = begun.environment()
+    recipe, environment = begun.recipe(), begun.environment()
     folder = ModestFolder(data or environment["data"])
     if folder.fingerprint() != environment["data_fingerprint"]:
         raise UserError(f"{folder.path}: is not the data set that {run} was begun with (its file_map.txt differs)")
-    if begun.checkpoint(epochs := begun.recipe().epochs).exists():
+    if begun.checkpoint(epochs := recipe.epochs).exists():
         say(f"{run}: all {epochs} epochs are done; nothing is left to train")
         return _summary(begun, begun.rows(), 0)
-    return _fit(begun, folder)
-
-
-def _fit(run: Run, folder: ModestFolder) -> Trained:
-    started = time.perf_counter()
     keep_freed_memory()
+    return _fit(begun, folder, split_items(folder, recipe.split, recipe.seed))
+
+
+def _fit(run: Run, folder: ModestFolder, split: Split) -> Trained:
+    started = time.perf_counter()
     recipe, environment = run.recipe(), run.environment()
     pl.seed_everything(recipe.seed, verbose=False)
     torch.set_num_threads(environment["threads"])
-    split = split_items(folder, recipe.split, recipe.seed)
     card = WeightsCard(
         model=recipe.model,
         size=recipe.phases[0].size,

@@ -6,9 +6,8 @@ import torch
 from cleanplate.data.source import Batch
 from cleanplate.data.split import Split
 from cleanplate.models.ready import ReadyModel
-from cleanplate.sheet import colour_depth, draw_sheet
+from cleanplate.sheet import COMPARISON, colour_depth, draw_sheet
 
-CAPTIONS = ("plate", "frame", "mask: truth", "mask: network", "depth: truth", "depth: network")
 GROUP = 8
 
 
@@ -40,7 +39,7 @@ def draw_previews(model: ReadyModel, batch: Batch) -> np.ndarray:
                     None if depth is None or not batch.has_depth.any() else _colour(depth[n]),
                 )
             )
-    return draw_sheet(rows, CAPTIONS, across=2)
+    return draw_sheet(rows, COMPARISON, across=2)
 
 
 def _rgb(picture: torch.Tensor) -> np.ndarray:
