@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: venv
 	@test -d demo/museum || { echo "==> rendering the sample set: rooms with people, in demo/museum"; \
-	  $(CLEANPLATE) data museum demo/museum --rooms 900 --figures 150 --frames 3 --size 96; }
+	  $(CLEANPLATE) data museum demo/museum --rooms 1400 --figures 150 --frames 2 --size 96; }
 	@echo "==> checking it"
 	@$(CLEANPLATE) data check demo/museum
 	@echo "==> training recipe quick, in demo/run"

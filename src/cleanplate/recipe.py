@@ -100,9 +100,16 @@ class Contrast(_Strict):
     limit: float = Field(0.2, ge=0, lt=1)
 
 
-class Augmentation(_Strict):
-    """What is changed at random in training pictures; plate and frame each by their own draw."""
+class HorizontalFlip(_Strict):
+    """Mirror the whole item left to right."""
 
+    probability: float = Field(0.5, ge=0, le=1)
+
+
+class Augmentation(_Strict):
+    """What is changed at random in training items: colours of plate and frame each by their own draw."""
+
+    horizontal_flip: HorizontalFlip | None = None
     hue_saturation_value: HueSaturationValue | None = None
     contrast: Contrast | None = None
 

@@ -1,4 +1,4 @@
-"""Augmentation of a batch: hue, saturation and value, and contrast, of plate and frame apart."""
+"""Augmentation of a batch: the whole item mirrored; hue, saturation and value, and contrast, of plate and frame apart."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,19 @@ import torch
 from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torch import Tensor
 
-from cleanplate.recipe import Augmentation, Contrast, HueSaturationValue
+from cleanplate.data.source import Batch
+from cleanplate.recipe import Augmentation, Contrast, HorizontalFlip, HueSaturationValue
+
+
+def flip(batch: Batch, settings: HorizontalFlip | None, *, seed: int, epoch: int) -> Batch:
+    """Mirror items left to right at random: plate, frame and truth together, by (seed, epoch, item) alone."""
+    if not settings:
+        return batch
+    draws = [np.random.default_rng([seed, epoch, index, 1]).random() for index in batch.indices.tolist()]
+    chosen = torch.tensor(draws, device=batch.plate.device)[:, None, None, None] < settings.probability
+    plate, frame, mask, depth = (torch.where(chosen, x.flip(-1), x) for x in batch[:4])
+    valid = None if batch.valid is None else torch.where(chosen, batch.valid.flip(-1), batch.valid)
+    return batch._replace(plate=plate, frame=frame, mask=mask, depth=depth, valid=valid)
 
 
 def augment(

@@ -11,7 +11,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from cleanplate.data.augment import augment
+from cleanplate.data.augment import augment, flip
 from cleanplate.data.card import DepthMeaning, Normalisation
 from cleanplate.data.module import steps_of_run
 from cleanplate.data.source import Batch
@@ -118,6 +118,7 @@ class CleanplateTask(pl.LightningModule):
         Raises:
             UserError: the loss is not finite.
         """
+        batch = flip(batch, self.recipe.augmentation.horizontal_flip, seed=self.recipe.seed, epoch=self.current_epoch)
         plate, frame = augment(
             batch.plate / 255,
             batch.frame / 255,
