@@ -8,7 +8,7 @@ CLEANPLATE := $(BIN)/cleanplate
 .PHONY: help venv demo test lint clean
 
 help:
-	@echo "make demo   set up, render the sample set, train on it, evaluate (thirteen minutes on two slow cores)"
+	@echo "make demo   set up, render the sample set, train on it, evaluate (seven minutes on two cores)"
 	@echo "make test   set up and run every test"
 	@echo "make lint   set up and run ruff and mypy"
 	@echo "make venv   set up alone: the environment .venv"

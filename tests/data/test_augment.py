@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cleanplate.data.augment import augment
-from cleanplate.recipe import Augmentation, Contrast, HueSaturationValue
+from cleanplate.data.augment import augment, flip
+from cleanplate.data.source import Batch
+from cleanplate.recipe import Augmentation, Contrast, HorizontalFlip, HueSaturationValue
 
 BOTH = Augmentation(hue_saturation_value=HueSaturationValue(), contrast=Contrast())
 
@@ -134,3 +135,47 @@ def test_contrast_multiplies_by_one_factor() -> None:
     assert factors.min() >= 0.8 - 1e-4
     assert factors.max() <= 1.2 + 1e-4
     assert factors.std() > 0.1
+
+
+def items(count: int) -> Batch:
+    """A batch whose every picture names its item and its column."""
+    column = torch.arange(8).expand(count, 1, 8, 8) + 8 * torch.arange(count)[:, None, None, None]
+    colour = column.expand(count, 3, 8, 8).to(torch.uint8)
+    return Batch(
+        plate=colour,
+        frame=colour + 1,
+        mask=column / 100,
+        depth=column / 50,
+        has_depth=torch.ones(count, dtype=torch.bool),
+        valid=column % 8 > 2,
+        indices=torch.arange(count),
+    )
+
+
+def test_a_flip_mirrors_the_whole_item() -> None:
+    before, after = items(5), flip(items(5), HorizontalFlip(probability=1), seed=1, epoch=0)
+    for old, new in zip(before, after, strict=True):
+        assert torch.equal(new, old.flip(-1) if old.ndim == 4 else old)
+
+
+def test_half_of_the_items_are_mirrored_each_epoch_others() -> None:
+    before = items(400)
+    chosen = [
+        (flip(before, HorizontalFlip(), seed=1, epoch=epoch).frame != before.frame).flatten(1).any(1)
+        for epoch in range(3)
+    ]
+    assert torch.stack(chosen).float().mean() == pytest.approx(0.5, abs=0.05)
+    assert not torch.equal(chosen[0], chosen[1])
+
+
+def test_whether_an_item_is_mirrored_depends_on_nothing_but_seed_epoch_and_item() -> None:
+    expected = flip(items(6), HorizontalFlip(), seed=3, epoch=2)
+    for index in range(6):
+        alone = Batch(*(x[[index]] for x in items(6)))  # type: ignore[index]  # every field is set
+        assert torch.equal(flip(alone, HorizontalFlip(), seed=3, epoch=2).plate[0], expected.plate[index])
+
+
+def test_without_padding_or_without_the_setting_a_flip_does_no_harm() -> None:
+    unpadded = items(3)._replace(valid=None)
+    assert flip(unpadded, HorizontalFlip(probability=1), seed=1, epoch=0).valid is None
+    assert flip(unpadded, None, seed=1, epoch=0) is unpadded

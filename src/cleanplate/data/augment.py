@@ -1,4 +1,4 @@
-"""Augmentation of a batch: the whole item mirrored; hue, saturation and value, and contrast, of plate and frame apart."""
+"""Augmentation of a batch: items mirrored whole; hue, saturation, value and contrast of plate and frame apart."""
 
 import math
 from collections.abc import Sequence
