@@ -27,12 +27,24 @@ def test_farther_is_darker() -> None:
 
 
 def test_picture_stands_under_its_caption_in_its_column() -> None:
-    sheet = draw_sheet([(None, RED)], ("one", "two"), tile=40)
+    sheet = draw_sheet([(None, RED), (RED, None)], ("one", "two"), tile=40)
     left = 40 + GAP
     assert (sheet[CAPTION_HEIGHT : CAPTION_HEIGHT + 40, left : left + 40] == RED).all()
-    assert (sheet[CAPTION_HEIGHT:, :left] == 255).all()
+    assert (sheet[CAPTION_HEIGHT : CAPTION_HEIGHT + 40, :left] == 255).all()
     for start in (0, left):
         assert (sheet[:CAPTION_HEIGHT, start : start + 40] < 128).any()
+
+
+def test_a_column_without_any_picture_is_left_out() -> None:
+    assert np.array_equal(
+        draw_sheet([(RED, None), (RED, None)], ("one", "two")), draw_sheet([(RED,), (RED,)], ("one",))
+    )
+
+
+def test_a_title_stands_over_the_captions() -> None:
+    plain, titled = (draw_sheet([(RED,)], ("x",), tile=40, title=title) for title in ("", "T"))
+    assert np.array_equal(titled[CAPTION_HEIGHT:], plain)
+    assert (titled[:CAPTION_HEIGHT] < 128).any()
 
 
 def test_grey_pictures_stay_grey() -> None:

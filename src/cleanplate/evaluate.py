@@ -162,7 +162,7 @@ def _what_to_score(folder: ModestFolder, run: Run | None, size: int) -> tuple[di
     batch_size = next((phase.batch_size for phase in reversed(recipe.phases) if phase.size == size), BATCH_SIZE)
     if folder.fingerprint() == run.environment()["data_fingerprint"]:
         say("the data set of its training: scoring the items kept for validation")
-        return split_items(folder, recipe.split, recipe.seed).parts, batch_size
+        return split_items(folder, recipe.split).parts, batch_size
     return {"all": np.arange(len(folder))}, batch_size
 
 

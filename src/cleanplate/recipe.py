@@ -1,8 +1,10 @@
 """A recipe: a whole experiment as validated data.
 
-The shipped ones lie in `recipes/`; a file of the user's own has the same form.
+The shipped ones lie in `recipes/`; a file of the user's own has the same form. A recipe that `extends` another, a
+shipped one or a file beside it, takes over every key that it does not give itself; what it gives replaces the other's.
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -114,24 +116,29 @@ class Augmentation(_Strict):
     contrast: Contrast | None = None
 
 
-class RandomSplit(_Strict):
-    """A share of all items to train on, the rest to validate by."""
-
-    kind: Literal["random"]
-    train: float = Field(0.7, gt=0, lt=1)
+class _Split(_Strict):
+    seed: int = Field(1, ge=0)
+    """Of the split alone: trainings of several seeds learn from the same items and are judged by the same."""
+    train_items: int | None = Field(None, gt=0)
+    """Train on at most so many items; all when left out."""
     items_per_part: int | None = Field(None, gt=0)
     """Validate by at most so many items of each part; all when left out."""
 
 
-class HeldOutSplit(_Strict):
+class RandomSplit(_Split):
+    """A share of all items to train on, the rest to validate by."""
+
+    kind: Literal["random"]
+    train: float = Field(0.7, gt=0, lt=1)
+
+
+class HeldOutSplit(_Split):
     """A share of the plates and of the cutouts is kept from training."""
 
     kind: Literal["held-out"] = "held-out"
     share: float = Field(0.2, gt=0, lt=1)
     seen: float = Field(0.1, gt=0, lt=1)
     """Of the items whose plate and cutouts are both known, the share to validate by."""
-    items_per_part: int | None = Field(None, gt=0)
-    """Validate by at most so many items of each part; all when left out."""
 
 
 class Compute(_Strict):
@@ -189,19 +196,23 @@ def list_recipes() -> dict[str, str]:
     return {name: load_recipe(name).description for name in sorted(_shipped())}
 
 
-def load_recipe(name: str | Path, settings: list[str] | None = None) -> Recipe:
+def load_recipe(name: Recipe | str | Path, settings: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe by its name, or a YAML file, and apply `key=value` settings on top.
 
     Args:
-        name: such as `quick`, or the path of a file.
+        name: such as `quick`, or the path of a file; a Recipe is returned as it is, and takes no settings.
         settings: such as `["optimizer.lr=0.1", "phases.0.epochs=1"]`; values are YAML.
 
     Raises:
         UserError: naming the file and the key, or the setting, and what is wrong with it.
     """
+    if isinstance(name, Recipe):
+        if settings:
+            raise UserError("settings go with a recipe's name or file; change a Recipe with model_copy(update=...)")
+        return name
     path = _find(name)
-    content = _read_yaml(path)
-    for setting in settings or []:
+    content = _read_extended(path)
+    for setting in settings:
         _apply(content, setting)
     content.setdefault("name", path.stem)
     try:
@@ -215,13 +226,32 @@ def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in folder.glob("*.yaml")}
 
 
-def _find(name: str | Path) -> Path:
-    path, shipped = Path(name), _shipped()
+def _find(name: str | Path, folder: Path = Path()) -> Path:
+    path, shipped = folder / name, _shipped()
     if str(name) in shipped:
         return shipped[str(name)]
     if path.is_file():
         return path
     raise UserError(f"{name}: no such recipe; give a YAML file or one of {', '.join(sorted(shipped))}")
+
+
+def _read_extended(path: Path, *extending: Path) -> dict[str, Any]:
+    """Return the content of a recipe on top of what it extends; `extending` are the files that led here."""
+    content = _read_yaml(path)
+    name = content.pop("extends", None)
+    if name is None:
+        return content
+    try:
+        base = _find(name, path.parent)
+    except (UserError, TypeError):
+        raise UserError(
+            f"{path.name}: extends: there is no recipe {name!r}; give a shipped one's name or a file"
+        ) from None
+    if base.resolve() in {file.resolve() for file in (path, *extending)}:
+        raise UserError(f"{path.name}: extends: {name} leads back to itself; let one of them extend nothing")
+    inherited = _read_extended(base, path, *extending)
+    inherited.pop("name", None)
+    return inherited | content
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -25,27 +25,34 @@ def draw_sheet(
     tile: int = 112,
     across: int = 1,
     notes: Sequence[str] | None = None,
+    title: str = "",
 ) -> np.ndarray:
     """Return a sheet of pictures with a caption over each column.
 
     Args:
-        rows: for each item its pictures: `(H, W)` or `(H, W, 3)` uint8; None leaves a place empty.
+        rows: for each item its pictures: `(H, W)` or `(H, W, 3)` uint8; None leaves a place empty, and a column of
+            nothing else is left out.
         captions: one for each column.
         tile: pixels of a picture's longer side on the sheet.
         across: how many items stand side by side.
         notes: a line under each item, if any.
+        title: a line over the whole sheet, if any.
 
     Returns:
         `(height, width, 3)` uint8 RGB.
     """
+    shown = [n for n in range(len(captions)) if not rows or any(row[n] is not None for row in rows)]
+    rows, captions = [[row[n] for n in shown] for row in rows], [captions[n] for n in shown]
     height, width = tile + GAP + (CAPTION_HEIGHT if notes else 0), (tile + GAP) * len(captions) + 2 * GAP
     lines = -(-len(rows) // across)
-    sheet = np.full((CAPTION_HEIGHT + lines * height, width * min(across, max(len(rows), 1)), 3), BACKGROUND, np.uint8)
+    head = CAPTION_HEIGHT * (2 if title else 1)
+    sheet = np.full((head + lines * height, width * min(across, max(len(rows), 1)), 3), BACKGROUND, np.uint8)
+    _write(sheet, title, 0, CAPTION_HEIGHT - 5)
     for column in range(sheet.shape[1] // width):
         for number, caption in enumerate(captions):
-            _write(sheet, caption, column * width + number * (tile + GAP), CAPTION_HEIGHT - 5)
+            _write(sheet, caption, column * width + number * (tile + GAP), head - 5)
     for item, row in enumerate(rows):
-        top, left = CAPTION_HEIGHT + item // across * height, item % across * width
+        top, left = head + item // across * height, item % across * width
         for number, picture in enumerate(row):
             if picture is not None:
                 small = _tile(picture, tile)

@@ -49,7 +49,7 @@ def own_trainer(scenes: Path) -> tuple[pl.Trainer, CleanplateTask, PhasedData]:
         phases=(Phase(size=32, epochs=2, batch_size=13), Phase(size=64, epochs=1, batch_size=13)),
         compute=PLAIN,
     )
-    split = split_items(folder, recipe.split, recipe.seed)
+    split = split_items(folder, recipe.split)
     task = CleanplateTask(recipe, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train))
     trainer = pl.Trainer(
         max_epochs=recipe.epochs,

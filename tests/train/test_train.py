@@ -315,7 +315,7 @@ LOSS_OF_MODEL = [("dsresnet", loss) for loss in LOSSES] + [
 def test_every_loss_trains_every_network_it_fits(model: str, loss: str, scenes: Path) -> None:
     recipe = small_recipe(model=model, loss=loss, phases=(Phase(size=32, epochs=1, batch_size=26),))
     folder = ModestFolder(scenes)
-    split = split_items(folder, recipe.split, recipe.seed)
+    split = split_items(folder, recipe.split)
     task = CleanplateTask(recipe, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train))
     before = {name: value.clone() for name, value in task.model.named_parameters()}
     trainer = pl.Trainer(
@@ -440,7 +440,7 @@ def test_picture_that_ends_early_is_named_and_leaves_no_run(
 
 def name_of_an_item(data: Path, recipe: Recipe, part: str) -> str:
     folder = ModestFolder(data)
-    split = split_items(folder, recipe.split, recipe.seed)
+    split = split_items(folder, recipe.split)
     items: Sequence[int] = split.train if part == "train" else split.parts["seen"]
     return folder.name(items[-1])
 

@@ -20,9 +20,9 @@ class Batch(NamedTuple):
     """Items side by side, each on a square canvas of `size` x `size`."""
 
     plate: Tensor
-    """`(B, 3, size, size)` uint8 RGB."""
+    """`(B, 3, size, size)` RGB, uint8; float32, 0 to 1, after `as_float`."""
     frame: Tensor
-    """`(B, 3, size, size)` uint8 RGB."""
+    """As plate."""
     mask: Tensor
     """`(B, 1, size, size)` float32, 0 to 1."""
     depth: Tensor
@@ -38,6 +38,14 @@ class Batch(NamedTuple):
     def target(self) -> Target:
         """The truth, as losses and metrics take it."""
         return Target(self.mask, self.depth, self.has_depth, self.valid)
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(*(None if x is None else x.to(device, non_blocking=True) for x in self))  # type: ignore[arg-type]
+
+    def as_float(self) -> "Batch":
+        """Return the batch with plate and frame in float32, 0 to 1."""
+        return self._replace(plate=self.plate / 255, frame=self.frame / 255)
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ class Split(NamedTuple):
     """Item numbers of each part: `seen`, and with a held-out split `new_plate`, `new_cutout`, `new_both`."""
 
 
-def split_items(folder: ModestFolder, settings: RandomSplit | HeldOutSplit, seed: int) -> Split:
+def split_items(folder: ModestFolder, settings: RandomSplit | HeldOutSplit) -> Split:
     """Split a data set.
 
     `random` knows `seen` alone: its plates and cutouts occur in training too. `held-out` keeps a share of the plates
@@ -27,12 +27,12 @@ def split_items(folder: ModestFolder, settings: RandomSplit | HeldOutSplit, seed
     Raises:
         UserError: nothing is left to train on or to validate by, or nobody knows which cutouts are in which frame.
     """
-    rng = np.random.default_rng([seed, len(folder)])
+    rng = np.random.default_rng([settings.seed, len(folder)])
     split = _random(folder, settings, rng) if isinstance(settings, RandomSplit) else _held_out(folder, settings, rng)
     if not len(split.train) or not split.parts:
         raise UserError(f"{folder.path}: its {len(folder)} items are too few for the split `{settings.kind}`")
     limit = settings.items_per_part
-    return Split(split.train, {name: part[:limit] for name, part in split.parts.items()})
+    return Split(split.train[: settings.train_items], {name: part[:limit] for name, part in split.parts.items()})
 
 
 def _random(folder: ModestFolder, settings: RandomSplit, rng: np.random.Generator) -> Split:

@@ -55,6 +55,11 @@ def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
     return {"precision": best[0], "layout": best[1]}
 
 
+def pick_device() -> torch.device:
+    """Return the machine's accelerator, or the CPU."""
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
+
+
 def set_layout(model: nn.Module, layout: str) -> nn.Module:
     """Lay a network's weights out as `contiguous` or `channels_last`; what it computes follows them."""
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format

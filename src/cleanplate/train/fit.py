@@ -22,7 +22,7 @@ from cleanplate.errors import UserError
 from cleanplate.progress import say
 from cleanplate.recipe import Recipe, load_recipe
 from cleanplate.references import fit_references
-from cleanplate.train.compute import choose_compute, keep_freed_memory, set_layout
+from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device, set_layout
 from cleanplate.train.display import Display
 from cleanplate.train.previews import preview_items
 from cleanplate.train.record import Record
@@ -62,14 +62,11 @@ def train(
     Raises:
         UserError: recipe, data or run folder are at fault.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, list(settings))
-    elif settings:
-        raise UserError("settings go with a recipe's name or file; change a Recipe with model_copy(update=...)")
+    recipe = load_recipe(recipe, settings)
     new_run = Run.plan(run, recipe)
     keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
     folder = ModestFolder(data)
-    split = split_items(folder, recipe.split, recipe.seed)
+    split = split_items(folder, recipe.split)
     labelled = folder.labelled()[split.train].any()
     if not labelled and recipe.model == "dsresnet":
         say(f"note: {folder.path} has no depth labels: the network will answer with masks alone")
@@ -80,7 +77,7 @@ def train(
         + f" to validate by; run folder {new_run.path}"
     )
     references = fit_references(folder, split.train, recipe.phases[-1].size, recipe.seed)
-    device = _device()
+    device = pick_device()
     environment = describe_environment() | {
         "device": str(device),
         "threads": torch.get_num_threads(),
@@ -98,6 +95,38 @@ def train(
         if not new_run.weights.exists():  # a first epoch that failed leaves nothing to go on from
             shutil.rmtree(new_run.path, ignore_errors=True)
         raise
+
+
+def train_seeds(
+    recipe: Recipe | str | Path,
+    data: Path | str,
+    seeds: Sequence[int],
+    *,
+    run: Path | str | None = None,
+    settings: Sequence[str] = (),
+) -> list[Trained]:
+    """Train the same recipe once with each seed, into RUN-seed-1 and so on; the split is the same for all.
+
+    Args:
+        recipe: as `train` takes it.
+        data: a data set folder.
+        seeds: of weights, order and augmentation; they replace the recipe's.
+        run: what the names of the run folders begin with; `runs/RECIPE-TIME` when None.
+        settings: `key=value` changes to the recipe.
+
+    Raises:
+        UserError: as `train` does, before the first training begins; or a seed occurs twice.
+    """
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise UserError(f"--seeds {','.join(map(str, seeds))}: give each seed once, such as 1,2,3")
+    recipe = load_recipe(recipe, settings)
+    base = Run.plan(run, recipe).path
+    paths = [base.with_name(f"{base.name}-seed-{seed}") for seed in seeds]
+    for path in paths:
+        Run.plan(path, recipe)
+    return [
+        train(recipe.model_copy(update={"seed": seed}), data, run=path) for seed, path in zip(seeds, paths, strict=True)
+    ]
 
 
 def resume(run: Path | str, data: Path | str | None = None) -> Trained:
@@ -119,7 +148,7 @@ def resume(run: Path | str, data: Path | str | None = None) -> Trained:
         say(f"{run}: all {epochs} epochs are done; nothing is left to train")
         return _summary(begun, begun.rows(), 0)
     keep_freed_memory()
-    return _fit(begun, folder, split_items(folder, recipe.split, recipe.seed))
+    return _fit(begun, folder, split_items(folder, recipe.split))
 
 
 def _fit(run: Run, folder: ModestFolder, split: Split) -> Trained:
@@ -171,10 +200,6 @@ def _trainer(recipe: Recipe, environment: dict[str, Any], callbacks: list[pl.Cal
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-
-
-def _device() -> torch.device:
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
 def _workers(recipe: Recipe, device: str) -> int:

@@ -89,6 +89,24 @@ class CleanplateTask(pl.LightningModule):
         """Return the network with what comes before and after it; it shares the parameters."""
         return ReadyModel(self.model, self.normalise_plate, self.normalise_frame)
 
+    def augmented(self, batch: Batch, epoch: int) -> Batch:
+        """Return a training batch changed at random as the recipe says; plate and frame are float32, 0 to 1."""
+        settings, seed = self.recipe.augmentation, self.recipe.seed
+        batch = flip(batch.as_float(), settings.horizontal_flip, seed=seed, epoch=epoch)
+        indices = batch.indices.tolist()
+        plate, frame = augment(batch.plate, batch.frame, settings, seed=seed, epoch=epoch, indices=indices)
+        return batch._replace(plate=plate, frame=frame)
+
+    def losses(self, batch: Batch) -> tuple[Prediction, dict[str, Tensor]]:
+        """Return what the network says of a batch, plate and frame 0 to 1, and its losses.
+
+        Both are float32, whatever the network computes in.
+        """
+        prediction = self.model(self.normalise_plate(batch.plate), self.normalise_frame(batch.frame))
+        with torch.autocast(self.device.type, enabled=False):
+            prediction = prediction.float()
+            return prediction, self.loss(prediction, batch.target)
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the recipe's optimiser; the rate is set before each step."""
         settings = self.recipe.optimizer
@@ -118,16 +136,8 @@ class CleanplateTask(pl.LightningModule):
         Raises:
             UserError: the loss is not finite.
         """
-        batch = flip(batch, self.recipe.augmentation.horizontal_flip, seed=self.recipe.seed, epoch=self.current_epoch)
-        plate, frame = augment(
-            batch.plate / 255,
-            batch.frame / 255,
-            self.recipe.augmentation,
-            seed=self.recipe.seed,
-            epoch=self.current_epoch,
-            indices=batch.indices.tolist(),
-        )
-        loss = self._count(self.tallies["train"], plate, frame, batch)
+        batch = self.augmented(batch, self.current_epoch)
+        loss = self._count(self.tallies["train"], batch)
         if not loss.isfinite():
             raise UserError(
                 f"the loss is {loss.item()} at step {self.global_step} (items {batch.indices.tolist()}); "
@@ -141,7 +151,7 @@ class CleanplateTask(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count in a batch of one of the parts."""
-        self._count(self.tallies[self.parts[dataloader_idx]], batch.plate / 255, batch.frame / 255, batch)
+        self._count(self.tallies[self.parts[dataloader_idx]], batch.as_float())
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures over all parts, as `validation/iou` and so on, and remember the loss for the schedule."""
@@ -171,12 +181,9 @@ class CleanplateTask(pl.LightningModule):
         """Take it up again."""
         self.finished_losses = checkpoint["finished_losses"]
 
-    def _count(self, tally: Tally, plate: Tensor, frame: Tensor, batch: Batch) -> Tensor:
-        """Predict, count loss and metrics in, return the loss; both are float32, whatever the network computes in."""
-        prediction = self.model(self.normalise_plate(plate), self.normalise_frame(frame))
-        with torch.autocast(self.device.type, enabled=False):
-            prediction = prediction.float()
-            losses = self.loss(prediction, batch.target)
-            with torch.no_grad():
-                tally.update(prediction, losses, batch)
+    def _count(self, tally: Tally, batch: Batch) -> Tensor:
+        """Predict, count loss and metrics in, return the loss."""
+        prediction, losses = self.losses(batch)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            tally.update(prediction, losses, batch)
         return losses["loss"]

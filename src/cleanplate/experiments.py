@@ -1,0 +1,196 @@
+"""The report's experiments, end to end: range tests, trainings one after the other, and the page that compares them."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanplate.compare.report import Comparison, Section, Table, compare
+from cleanplate.data.modest import ModestFolder
+from cleanplate.errors import UserError
+from cleanplate.files import write_text
+from cleanplate.progress import say
+from cleanplate.recipe import RandomSplit, Recipe, load_recipe
+from cleanplate.train.fit import resume, train
+from cleanplate.train.lr_range import LrRange, lr_range
+from cleanplate.train.run import Run
+
+REPORT_ITEMS = 400_000
+"""The size of the report's data set, MODEST Museum: scale 1."""
+LEAST_BATCH = 16
+LEAST_RANGE_BATCH = 32
+RANGE_BATCH = 256
+"""The batch size of the report's range tests."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named set of trainings."""
+
+    description: str
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    """Used unless others are asked for."""
+    sweeps: tuple[str, ...] = ()
+    """Of the range test that comes first, by the first recipe."""
+
+
+EXPERIMENTS = {
+    "losses-mask": Experiment(
+        "which loss is best for the mask alone",
+        ("losses-mask-bce", "losses-mask-dice", "losses-mask-ssim"),
+        seeds=(1, 2, 3),
+    ),
+    "losses-depth": Experiment(
+        "which loss is best for mask and depth",
+        ("losses-depth-rmse-bce-dice", "losses-depth-ssim-dice", "losses-depth-rmse-bce"),
+        seeds=(1, 2, 3),
+    ),
+    "report": Experiment(
+        "five range tests, then the three trainings of the report",
+        ("report-rmse-bce-dice", "report-ssim-dice", "report-best"),
+        seeds=(1,),
+        sweeps=("1e-7:5:400", "1e-5:1:400", "1e-4:10:200", "1e-5:2:100", "1e-7:10:400"),
+    ),
+}
+
+
+def run_experiment(
+    name: str,
+    data: Path | str,
+    *,
+    out: Path | str | None = None,
+    scale: float | None = None,
+    seeds: Sequence[int] = (),
+) -> Comparison:
+    """Run one of the report's experiments, or go on with it where it was stopped.
+
+    Args:
+        name: one of `EXPERIMENTS`.
+        data: a data set folder.
+        out: the folder for runs and comparison; `experiments/NAME` when None.
+        scale: how many items to use, of the report's 400,000; batches shrink by the same factor, to 16 at least
+            (range tests: 32), so that the number of steps stays meaningful. What the data set holds when None.
+        seeds: one training of each recipe for each; the experiment's own when empty.
+
+    Raises:
+        UserError: there is no such experiment, the data set is too small for it, or the folder holds another one.
+    """
+    if name not in EXPERIMENTS:
+        raise UserError(f"{name}: no such experiment; there are {', '.join(EXPERIMENTS)}")
+    experiment, folder = EXPERIMENTS[name], ModestFolder(data)
+    scale = _fitting_scale(folder, scale)
+    seeds = tuple(seeds) or experiment.seeds
+    path = Path(out) if out else Path("experiments") / name
+    _claim(path, {"experiment": name, "data": folder.fingerprint(), "scale": scale, "seeds": list(seeds)})
+
+    sections = []
+    if experiment.sweeps:
+        sections.append(
+            _range_test(load_recipe(experiment.recipes[0]), experiment.sweeps, data, scale, path / "lr_range")
+        )
+    runs = []
+    for recipe_name in experiment.recipes:
+        recipe = scaled(load_recipe(recipe_name), scale)
+        for seed in seeds:
+            runs.append(path / "runs" / f"{recipe_name}-seed-{seed}")
+            _train_or_go_on(recipe.model_copy(update={"seed": seed}), data, runs[-1])
+    return compare(
+        runs,
+        out=path / "comparison",
+        data=data,
+        title=f"{name}: {experiment.description}",
+        note=f"scale {scale:.4g} of the report: {round(scale * REPORT_ITEMS):,} items, "
+        f"batches of {min(phase.batch_size for phase in recipe.phases)} and more",
+        sections=sections,
+    )
+
+
+def scaled(recipe: Recipe, scale: float) -> Recipe:
+    """Return a recipe for so much of the report's items: fewer of them, and batches smaller with them, 16 at least."""
+    if not isinstance(recipe.split, RandomSplit):
+        raise UserError(f"{recipe.name}: only a recipe with a random split can be scaled")
+    items = round(scale * REPORT_ITEMS)
+    train_items = int(items * recipe.split.train)
+    split = recipe.split.model_copy(update={"train_items": train_items, "items_per_part": items - train_items})
+    phases = tuple(
+        phase.model_copy(
+            update={"batch_size": min(phase.batch_size, max(LEAST_BATCH, round(phase.batch_size * scale)))}
+        )
+        for phase in recipe.phases
+    )
+    return recipe.model_copy(update={"split": split, "phases": phases})
+
+
+def _fitting_scale(folder: ModestFolder, scale: float | None) -> float:
+    if scale is None:
+        return min(1.0, len(folder) / REPORT_ITEMS)
+    if not 0 < scale <= 1:
+        raise UserError(f"--scale {scale}: give a share above 0 and up to 1")
+    items = round(scale * REPORT_ITEMS)
+    if items > len(folder):
+        raise UserError(
+            f"{folder.path}: holds {len(folder):,} items, and --scale {scale:g} of the report's {REPORT_ITEMS:,} "
+            f"needs {items:,}; leave --scale out, or make more items"
+        )
+    return scale
+
+
+def _claim(path: Path, settings: dict) -> None:
+    """Write down what the folder is for, or refuse to go on with something else there."""
+    file = path / "experiment.json"
+    if not file.exists():
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(settings, indent=1) + "\n")
+        return
+    try:
+        begun = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); remove the folder or give another --out") from None
+    differing = [key for key, value in settings.items() if begun.get(key) != value]
+    if differing:
+        raise UserError(
+            f"{path}: was begun with another {' and '.join(differing)}; go on as begun, or give another --out"
+        )
+    say(f"{path}: going on")
+
+
+def _train_or_go_on(recipe: Recipe, data: Path | str, path: Path) -> None:
+    run = Run(path)
+    if run.recipe_file.exists():
+        resume(path, data)
+    else:
+        shutil.rmtree(path, ignore_errors=True)  # a run that was killed before it could be resumed
+        train(recipe, data, run=path)
+
+
+def _range_test(recipe: Recipe, sweeps: Sequence[str], data: Path | str, scale: float, path: Path) -> Section:
+    batch_size = max(LEAST_RANGE_BATCH, round(RANGE_BATCH * scale))
+    first = recipe.phases[0].model_copy(update={"batch_size": batch_size})
+    recipe = scaled(recipe, scale).model_copy(update={"phases": (first,)})
+    answer_file = path / "lr_range.json"
+    if answer_file.exists():
+        answer = LrRange.model_validate_json(answer_file.read_text())
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+        answer = lr_range(recipe, data, sweeps=sweeps, out=path)
+    rows = [
+        [
+            _number(value)
+            for value in (s.start, s.end, s.iterations, s.lowest_loss, s.lowest_loss_lr, s.steepest_lr, s.diverged_at)
+        ]
+        for s in answer.sweeps
+    ]
+    columns = ["start", "end", "iterations", "lowest loss", "its rate", "steepest descent", "diverged at"]
+    points = [
+        f"{name.replace('_', ' ')}: {_number(value)}"
+        + (f" ({_number(span[0])} to {_number(span[1])} over the sweeps)" if (span := answer.agreement[name]) else "")
+        for name, value in answer.suggestions.model_dump().items()
+    ]
+    text = f"{answer.recipe}, {answer.size}x{answer.size}, batches of {answer.batch_size}."
+    return Section("Learning-rate range test", text, points, Table(columns, rows), path / "lr_range.png")
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -1,0 +1,206 @@
+"""The learning-rate range test of a recipe: its sweeps, what they suggest, and a plot of them."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from matplotlib.figure import Figure
+from pydantic import BaseModel
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor
+
+from cleanplate.data.modest import ModestFolder
+from cleanplate.data.module import steps_per_epoch
+from cleanplate.data.source import Batch, BatchLoader, shuffled
+from cleanplate.data.split import Split, split_items
+from cleanplate.data.statistics import normalisation_of
+from cleanplate.files import require_vacant, write_bytes, write_text
+from cleanplate.progress import track
+from cleanplate.recipe import Recipe, load_recipe
+from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device, set_layout
+from cleanplate.train.sweep import Suggestions, Sweep, SweepResult, read_curve, suggest, sweep_rates
+from cleanplate.train.task import CleanplateTask
+
+DEFAULT_SWEEPS = ("1e-6:1:200",)
+SUGGESTIONS = {
+    "steepest": ("steepest descent", "tab:green"),
+    "lowest_loss": ("lowest loss", "tab:orange"),
+    "before_divergence": ("a tenth of the divergence", "tab:red"),
+}
+
+
+class LrRange(BaseModel):
+    """The answer of a range test."""
+
+    recipe: str
+    data: str
+    size: int
+    batch_size: int
+    sweeps: list[SweepResult]
+    suggestions: Suggestions
+    agreement: dict[str, tuple[float, float] | None]
+    """The lowest and the highest of each suggestion over the sweeps."""
+    out: str
+    """The folder with `lr_range.json` and `lr_range.png`."""
+
+
+class _Trial:
+    """A network that has learned nothing, its optimiser, and an endless stream of batches."""
+
+    def __init__(self, recipe: Recipe, folder: ModestFolder, split: Split) -> None:
+        self.recipe, self.folder, self.split, self.phase = recipe, folder, split, recipe.phases[0]
+        self.device = pick_device()
+        compute = choose_compute(recipe, self.device)
+        with isolate_rng():
+            pl.seed_everything(recipe.seed, verbose=False)
+            self.task = CleanplateTask(
+                recipe, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train)
+            ).to(self.device)
+        set_layout(self.task.model, compute["layout"])
+        self.optimizer = self.task.configure_optimizers()
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=compute["precision"] == "bfloat16")
+        held_out = next(iter(split.parts.values()))[: self.phase.batch_size]
+        self.held_out = folder.batch(held_out.tolist(), self.phase.size, recipe.seed, 0).to(self.device).as_float()
+        self.epochs = count()
+
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """Yield training batches with the number of their epoch; every call begins a new epoch."""
+        for epoch in self.epochs:
+            order = shuffled(self.split.train, self.recipe.seed, epoch)
+            steps, size = steps_per_epoch(len(order), self.phase.batch_size), self.phase.batch_size
+            loader = BatchLoader(
+                self.folder,
+                order[: steps * size],
+                size=self.phase.size,
+                batch_size=size,
+                seed=self.recipe.seed,
+                epoch=epoch,
+            )
+            yield from ((epoch, batch.to(self.device)) for batch in loader)
+
+    def training_loss(self, numbered: tuple[int, Batch]) -> Tensor:
+        """Return the loss of a batch of an epoch, augmented."""
+        epoch, batch = numbered
+        with self.autocast:
+            return self.task.losses(self.task.augmented(batch, epoch))[1]["loss"]
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Return the loss of the held-out batch, always the same one."""
+        self.task.model.eval()
+        with self.autocast:
+            loss = float(self.task.losses(self.held_out)[1]["loss"])
+        self.task.model.train()
+        return loss
+
+
+def lr_range(
+    recipe: Recipe | str | Path,
+    data: Path | str,
+    *,
+    sweeps: Sequence[str] = DEFAULT_SWEEPS,
+    linear: bool = False,
+    validation: bool = False,
+    out: Path | str | None = None,
+    settings: Sequence[str] = (),
+) -> LrRange:
+    """Find out which learning rates a recipe can take, at the size and batch size of its first phase.
+
+    Each sweep starts from the same untouched weights, with an order of the training items of its own.
+
+    Args:
+        recipe: a recipe, the name of a shipped one, or a YAML file.
+        data: a data set folder.
+        sweeps: each `START:END:ITERATIONS`; `2epochs` in place of iterations.
+        linear: let the rate grow by equal steps, not by equal factors.
+        validation: measure the loss on a fixed batch of validation items, not on the next training batch.
+        out: the folder to write into; `runs/lr-range-RECIPE-TIME` when None.
+        settings: `key=value` changes to the recipe.
+
+    Raises:
+        UserError: recipe, data, sweeps or folder are at fault.
+    """
+    recipe = load_recipe(recipe, settings)
+    folder_out = Path(out) if out else Path("runs") / f"lr-range-{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    require_vacant(folder_out)
+    folder = ModestFolder(data)
+    split = split_items(folder, recipe.split)
+    phase = recipe.phases[0]
+    steps = steps_per_epoch(len(split.train), phase.batch_size)
+    planned = [Sweep.parse(text, steps, linear) for text in sweeps]
+
+    keep_freed_memory()
+    trial = _Trial(recipe, folder, split)
+    measure = trial.validation_loss if validation else None
+    results = []
+    for number, sweep in enumerate(planned, 1):
+        rates = track(sweep.rates(), sweep.iterations, f"sweep {number} of {len(planned)}")
+        curve = sweep_rates(trial.task.model, trial.optimizer, rates, trial.batches(), trial.training_loss, measure)
+        results.append(read_curve(sweep, curve))
+    suggestions, agreement = suggest(results)
+    answer = LrRange(
+        recipe=recipe.name,
+        data=str(folder.path),
+        size=phase.size,
+        batch_size=phase.batch_size,
+        sweeps=results,
+        suggestions=suggestions,
+        agreement=agreement,
+        out=str(folder_out),
+    )
+    folder_out.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder_out / "lr_range.png", _draw(answer))
+    write_text(folder_out / "lr_range.json", json.dumps(answer.model_dump(mode="json"), indent=1) + "\n")
+    return answer
+
+
+def format_table(answer: LrRange) -> str:
+    """Return the sweeps and the suggestions as text."""
+    lines = ["  start      end  iterations  lowest loss  its rate  steepest  diverged at"]
+    for sweep in answer.sweeps:
+        loss = "none" if sweep.lowest_loss is None else f"{sweep.lowest_loss:.4f}"
+        lines.append(
+            f"{sweep.start:>7.2g}  {sweep.end:>7.2g}  {sweep.iterations:>10}  {loss:>11}  "
+            f"{_rate(sweep.lowest_loss_lr):>8}  {_rate(sweep.steepest_lr):>8}  {_rate(sweep.diverged_at):>11}"
+        )
+    for name, value in answer.suggestions.model_dump().items():
+        span = answer.agreement[name]
+        over = f"   ({_rate(span[0])} to {_rate(span[1])} over the sweeps)" if span and len(answer.sweeps) > 1 else ""
+        lines.append(f"{SUGGESTIONS[name][0] + ':':<28}{_rate(value)}{over}")
+    return "\n".join(lines)
+
+
+def _rate(rate: float | None) -> str:
+    return "none" if rate is None else f"{rate:.2g}"
+
+
+def _draw(answer: LrRange) -> bytes:
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for number, sweep in enumerate(answer.sweeps):
+        colour = f"C{number}"
+        axes.plot(sweep.rates, sweep.losses, color=colour, alpha=0.25, linewidth=0.8)
+        label = f"{sweep.start:g} to {sweep.end:g}, {len(sweep.rates)} of {sweep.iterations} steps"
+        axes.plot(sweep.rates, sweep.smoothed, color=colour, label=label)
+    for name, rate in answer.suggestions.model_dump().items():
+        if rate:
+            title, colour = SUGGESTIONS[name]
+            axes.axvline(rate, color=colour, linestyle="--", linewidth=1, label=f"{title}: {_rate(rate)}")
+    first = [sweep.smoothed[0] for sweep in answer.sweeps if sweep.smoothed]
+    if first:
+        axes.set_ylim(0, 1.5 * max(first))
+    axes.set(
+        xscale="log",
+        xlabel="learning rate of the step",
+        ylabel="loss after the step",
+        title=f"{answer.recipe}, {answer.size}x{answer.size}, batches of {answer.batch_size}",
+    )
+    axes.legend(fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
