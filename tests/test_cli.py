@@ -127,6 +127,7 @@ def test_functions_stay_functions_when_modules_of_their_names_are_imported() -> 
     for module in ("cleanplate.train.fit", "cleanplate.evaluate", "cleanplate.predict.pictures"):
         import_module(module)
     assert inspect.isfunction(cleanplate_package.train)
+    assert inspect.isfunction(cleanplate_package.compare)
     assert inspect.isfunction(cleanplate_package.evaluate)
     assert inspect.isfunction(cleanplate_package.predict)
 
@@ -157,6 +158,68 @@ def test_train_evaluate_and_predict_answer_in_json(scenes: Path, tmp_path: Path,
     )
     assert predicted["frames"] == 1
     assert all(Path(file).exists() for file in predicted["files"])
+
+
+def test_several_seeds_are_trained_and_compared(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+    command = ("train", "quick", "--data", scenes, "--run", tmp_path / "run", *FAST, "--seeds", "1,2")
+    trained = answer(cleanplate(*command, "--json"))
+    runs = [run["run"] for run in trained["runs"]]
+    assert runs == [str(tmp_path / f"run-seed-{seed}") for seed in (1, 2)]
+    compared = answer(cleanplate("compare", *runs, "--out", tmp_path / "out", "--json"))
+    (group,) = compared["groups"]
+    assert [run["seed"] for run in group["runs"]] == [1, 2]
+    assert group["deviation"]["iou"] > 0
+    assert (tmp_path / "out" / "compare.html").exists()
+    code, out, _ = cleanplate("compare", *runs, "--out", tmp_path / "out")
+    assert code == 0
+    assert out.splitlines()[1].startswith("A  quick")
+
+
+def test_range_test_answers_with_sweeps_and_suggestions(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+    command = ("lr-range", "quick", "--data", scenes, *FAST, "--sweep", "1e-4:1:8", "--sweep", "1e-3:1:1epoch")
+    found = answer(cleanplate(*command, "--out", tmp_path / "one", "--json"))
+    wanted = {"start", "end", "iterations", "lowest_loss", "lowest_loss_lr", "diverged_at"}
+    assert [wanted <= sweep.keys() for sweep in found["sweeps"]] == [True, True]
+    assert found["suggestions"].keys() == {"steepest", "lowest_loss", "before_divergence"}
+    code, out, _ = cleanplate(*command, "--out", tmp_path / "two", "--validation", "--linear")
+    assert code == 0
+    assert (tmp_path / "two" / "lr_range.png").exists()
+    following = out.splitlines()[-1]
+    assert following.startswith(f"next: cleanplate train quick --data {scenes} --set model=masknet")
+    assert " --set optimizer.lr=" in following
+
+
+@pytest.mark.parametrize(
+    ("sweep", "text"),
+    [
+        ("1:0.1:10", "--sweep 1:0.1:10: the start must be above 0 and below the end"),
+        ("1e-5:1:0", "--sweep 1e-5:1:0: needs one iteration at least"),
+        ("1e-5", "--sweep 1e-5: expected START:END:ITERATIONS"),
+    ],
+)
+def test_a_faulty_sweep_is_one_line(sweep: str, text: str, scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+    out = tmp_path / "out"
+    assert text in fault(cleanplate("lr-range", "quick", "--data", scenes, "--sweep", sweep, "--out", out))
+    assert not out.exists()
+
+
+def test_runs_of_different_data_are_not_compared(
+    scenes: Path, dataset: Path, run: Path, tmp_path: Path, cleanplate: Call
+) -> None:
+    other = tmp_path / "other"
+    answer(cleanplate("train", "quick", "--data", dataset, "--run", other, *FAST, "--json"))
+    line = fault(cleanplate("compare", run, other, "--out", tmp_path / "out"))
+    assert "were trained on different data" in line
+    assert "cannot be ranked" in line
+
+
+def test_an_experiment_runs_from_the_command_line(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+    done = answer(
+        cleanplate("experiments", "losses-mask", "--data", scenes, "--out", tmp_path / "e", "--seeds", "1", "--json")
+    )
+    assert [group["label"] for group in done["groups"]] == ["losses-mask-bce", "losses-mask-dice", "losses-mask-ssim"]
+    assert done["rankings"] == []  # six steps each
+    assert len(done["notes"]) == 3
 
 
 def test_data_commands_answer_in_json(plates: Path, cutouts: Path, tmp_path: Path, cleanplate: Call) -> None:
@@ -209,7 +272,7 @@ def test_unknown_key_of_a_recipe_is_named_with_its_file(scenes: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["train", "qick", "--data", "."], "qick: no such recipe; give a YAML file or one of masks, quick"),
+        (["train", "qick", "--data", "."], "qick: no such recipe; give a YAML file or one of losses-depth-rmse-bce, "),
         (["train", "quick"], "--data is missing"),
         (["train"], "give a recipe"),
         (["train", "quick", "--resume", "."], "leave out RECIPE"),
@@ -223,6 +286,14 @@ def test_unknown_key_of_a_recipe_is_named_with_its_file(scenes: Path, tmp_path: 
         (["train", "quick", "--data", ".", "--set", "optimizer.name=lion"], "optimizer: "),
         (["evaluate", "--weights", "nowhere", "--data", "."], "file_map.txt: missing"),
         (["predict", "--weights", "nowhere", "--plate", "p.png", "frame.png"], "frame.png: no such picture"),
+        (["train", "quick", "--data", ".", "--seeds", "1,x"], "--seeds 1,x: expected whole numbers"),
+        (["train", "quick", "--data", ".", "--seeds", "1,1"], "--seeds 1,1: give each seed once"),
+        (["train", "--resume", "nowhere", "--seeds", "1"], "leave out RECIPE, --run, --set, --seeds"),
+        (["lr-range", "qick", "--data", "."], "qick: no such recipe"),
+        (["compare", "nowhere"], "nowhere: not a run folder"),
+        (["compare"], "Missing argument 'runs'"),
+        (["experiments", "lossses", "--data", "."], "lossses: no such experiment; there are losses-mask"),
+        (["experiments", "report", "--data", "nowhere"], "nowhere: this data set folder does not exist"),
         (["data", "check", "nowhere"], "nowhere: this data set folder does not exist"),
         (["data", "museum", "out", "--size", "33"], "33 is not a multiple of 32"),
         (["evaluate", "--data", "."], "Missing option '--weights'"),

@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text()
 SMALLER = {
     "data museum": ["--rooms", "4", "--frames", "6", "--figures", "5", "--size", "64", "--workers", "1"],
     "data compose": ["--places", "2", "--size", "64", "--workers", "1"],
+    "lr-range": ["--sweep", "1e-4:1:3", "--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]"],
     "train": ["--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]", "--set", "compute.precision=float32"],
 }
 

@@ -1,9 +1,20 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from cleanplate.errors import UserError
-from cleanplate.recipe import AdamW, OneCycle, RandomSplit, list_recipes, load_recipe
+from cleanplate.recipe import (
+    AdamW,
+    Augmentation,
+    Contrast,
+    OneCycle,
+    Plateau,
+    RandomSplit,
+    Sgd,
+    list_recipes,
+    load_recipe,
+)
 
 PHASE = "phases: [{size: 64, epochs: 1, batch_size: 8}]\n"
 
@@ -61,6 +72,52 @@ def test_fault_is_named_by_file_and_key(tmp_path: Path, text: str, words: str) -
     with pytest.raises(UserError, match=words) as caught:
         load_recipe(written(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_takes_over_what_it_extends_and_replaces_what_it_gives(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(PHASE + "name: base\nloss: bce\noptimizer: {name: adamw, lr: 0.5}\n")
+    (tmp_path / "middle.yaml").write_text("extends: base.yaml\noptimizer: {name: sgd, lr: 0.25}\n")
+    recipe = load_recipe(written(tmp_path, "extends: middle.yaml\nseed: 7\n"), ["loss=dice"])
+    base = load_recipe(tmp_path / "base.yaml")
+    assert recipe.optimizer == Sgd(lr=0.25)
+    assert (recipe.name, recipe.loss, recipe.seed, recipe.phases) == ("my", "dice", 7, base.phases)
+    assert "extends" not in recipe.to_yaml()
+
+
+def test_a_recipe_may_extend_a_shipped_one(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, "extends: report-best\nseed: 3\n"))
+    changes = {"name": "my", "seed": 3}
+    assert recipe == load_recipe("report-best").model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: nothing", "my.yaml: extends: there is no recipe 'nothing'"),
+        ("extends: [quick]", "my.yaml: extends: there is no recipe"),
+        ("extends: my.yaml", "my.yaml: extends: my.yaml leads back to itself"),
+        ("extends: other.yaml", "other.yaml: extends: my.yaml leads back to itself"),
+    ],
+)
+def test_a_faulty_extends_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "other.yaml").write_text("extends: my.yaml")
+    with pytest.raises(UserError, match=re.escape(words)):
+        load_recipe(written(tmp_path, text))
+
+
+def test_the_reports_recipes_are_as_reported() -> None:
+    first, second, best = (load_recipe(f"report-{name}") for name in ("rmse-bce-dice", "ssim-dice", "best"))
+    assert [(p.size, p.epochs) for p in first.phases] == [(96, 3), (160, 5), (224, 3)]
+    assert [(p.size, p.epochs) for p in second.phases] == [(96, 3), (160, 5)]
+    assert [(p.size, p.epochs, p.lr) for p in best.phases] == [(96, 3, 0.1), (160, 3, 0.01)]
+    assert (first.loss, second.loss, best.loss) == ("rmse-bce-dice", "ssim-dice", "rmse-bce-dice")
+    assert first.augmentation == second.augmentation
+    assert first.augmentation.contrast == Contrast(probability=0.25, limit=0.2)
+    assert best.augmentation == Augmentation()
+    for recipe in (first, second, best):
+        assert recipe.schedule == Plateau(patience=2, min_lr=1e-6, factor=0.1)
+        assert recipe.optimizer == Sgd(lr=0.01, momentum=0.9)
+        assert recipe.split == RandomSplit(kind="random", train=0.7)
 
 
 def test_settings_reach_every_place(tmp_path: Path) -> None:

@@ -6,21 +6,25 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "Recipe", "UserError", "evaluate", "predict", "resume", "train"]
+__all__ = ["Predictor", "Recipe", "UserError", "compare", "evaluate", "lr_range", "predict", "resume", "train"]
 
 if TYPE_CHECKING:
+    from cleanplate.compare.report import compare
     from cleanplate.errors import UserError
     from cleanplate.evaluate import evaluate
     from cleanplate.predict.pictures import predict
     from cleanplate.predict.predictor import Predictor
     from cleanplate.recipe import Recipe
     from cleanplate.train.fit import resume, train
+    from cleanplate.train.lr_range import lr_range
 
 _HOMES = {
     "Predictor": "predict.predictor",
     "Recipe": "recipe",
     "UserError": "errors",
+    "compare": "compare.report",
     "evaluate": "evaluate",
+    "lr_range": "train.lr_range",
     "predict": "predict.pictures",
     "resume": "train.fit",
     "train": "train.fit",

@@ -94,7 +94,7 @@ def run_experiment(
     for recipe_name in experiment.recipes:
         recipe = scaled(load_recipe(recipe_name), scale)
         for seed in seeds:
-            runs.append(path / "runs" / f"{recipe_name}-seed-{seed}")
+            runs.append(path / "runs" / f"{recipe.name}-seed-{seed}")
             _train_or_go_on(recipe.model_copy(update={"seed": seed}), data, runs[-1])
     return compare(
         runs,

@@ -1,0 +1,100 @@
+"""Commands that make, check and measure data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cleanplate.cli.options import Json, Seed, Workers, as_yaml, tell, warn
+
+data_app = typer.Typer(help="Make, check and measure data sets.")
+
+
+@data_app.command("museum")
+def data_museum(
+    out: Annotated[Path, typer.Argument(help="The data set folder to make.")],
+    rooms: Annotated[int, typer.Option(help="How many rooms, each seen by one camera.")] = 600,
+    figures: Annotated[int, typer.Option(help="How many people there are to draw from.")] = 200,
+    frames: Annotated[int, typer.Option(help="Frames of each room.")] = 10,
+    size: Annotated[int, typer.Option(help="Pixels a side, a multiple of 32.")] = 224,
+    seed: Seed = 1,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Render the built-in sample set: rooms with people, exact masks and depths.
+
+    Example: cleanplate data museum museum --rooms 100
+    """
+    from cleanplate.data.museum import make_museum
+
+    made = make_museum(out, rooms=rooms, figures=figures, frames=frames, size=size, seed=seed, workers=workers)
+    tell(as_json, {"path": str(made), "items": rooms * frames}, f"{made}: {rooms * frames} frames of {rooms} rooms")
+
+
+@data_app.command("compose")
+def data_compose(
+    out: Annotated[Path, typer.Argument(help="The data set folder to make.")],
+    plates: Annotated[Path, typer.Option(help="Pictures of places; depth maps may lie in PLATES/depth.")],
+    cutouts: Annotated[Path, typer.Option(help="Pictures of people with transparency (RGBA).")],
+    size: Annotated[int, typer.Option(help="Pixels of a frame's longer side, a multiple of 32.")] = 224,
+    places: Annotated[int, typer.Option(help="Frames of each pair; in half of them the cutout is mirrored.")] = 40,
+    scale: Annotated[tuple[float, float], typer.Option(help="Least and greatest height, of the frame's.")] = (0.3, 0.9),
+    people: Annotated[int, typer.Option(help="At most so many cutouts in a frame.")] = 1,
+    seed: Seed = 1,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Compose photographs of places and cutouts of people into a data set.
+
+    Example: cleanplate data compose --plates rooms --cutouts people composed --places 4
+    """
+    from cleanplate.data.compose import compose
+
+    made = compose(
+        plates, cutouts, out, size=size, places=places, scale=scale, people=people, seed=seed, workers=workers
+    )
+    for fault in made.skipped:
+        warn(f"skipped {fault}")
+    tell(as_json, made, f"{made.path}: {made.items} frames of {made.plates} plates and {made.cutouts} cutouts")
+
+
+@data_app.command("check")
+def data_check(
+    data: Annotated[Path, typer.Argument(help="A data set folder.")],
+    as_json: Json = False,
+) -> None:
+    """Find every fault of a data set; the exit code is 2 when there are any.
+
+    Example: cleanplate data check museum
+    """
+    from cleanplate.data.check import check
+
+    report = check(data)
+    lines = [f"{fault.file}: {fault.fault}" for fault in report.faults]
+    tell(as_json, report, "\n".join([*lines, f"{data}: {report.items} items, {len(lines)} faults"]))
+    if report.faults:
+        raise typer.Exit(2)
+
+
+@data_app.command("stats")
+def data_stats(
+    data: Annotated[Path, typer.Argument(help="A data set folder.")],
+    sheet: Annotated[
+        Path | None, typer.Option(help="Where to write the contact sheet.", show_default="DATA/contact_sheet.png")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a data set: means, deviations, foreground, depth; and draw a contact sheet.
+
+    Example: cleanplate data stats museum
+    """
+    from cleanplate.data.statistics import stats
+
+    statistics = stats(data, sheet=sheet)
+    tell(as_json, statistics, as_yaml(statistics))
+
+
+@data_app.callback(invoke_without_command=True)
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())

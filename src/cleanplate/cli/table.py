@@ -1,0 +1,94 @@
+"""The command table: each command is a plain function of the package, with its arguments read from the command line."""
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cleanplate import __version__
+from cleanplate.cli.data import data_app
+from cleanplate.cli.options import warn
+from cleanplate.cli.training import compare, experiments, lr_range, recipes, train
+from cleanplate.cli.use import evaluate, predict
+from cleanplate.errors import UserError
+
+
+class _Stopped(Exception):  # noqa: N818  (no error)
+    """Ctrl-C, with what the user may do next."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer's own kind of context
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:  # typer would swallow what it says
+            raise _Stopped(*stop.args) from None
+
+
+app = typer.Typer(
+    name="cleanplate",
+    cls=_Commands,
+    help="Foreground mask and depth from a frame and its clean plate.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_app, name="data")
+app.command()(recipes)
+app.command("lr-range")(lr_range)
+app.command()(train)
+app.command()(compare)
+app.command()(experiments)
+app.command()(evaluate)
+app.command()(predict)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a fault of the user's ends in one line and exit code 2."""
+    sys.exit(_run(lambda: app(arguments, prog_name="cleanplate", standalone_mode=False)))
+
+
+def _run(command: Callable[[], Any]) -> int:
+    try:
+        return command() or 0
+    except typer.TyperException as error:
+        warn(error.format_message())
+    except UserError as error:
+        warn(str(error))
+    except OSError as error:
+        if error.errno not in _MACHINE_FAULTS:
+            raise
+        warn(f"{error.filename or 'writing'}: {error.strerror}; {_MACHINE_FAULTS[error.errno]}")
+    except _Stopped as stop:
+        warn("; ".join(["stopped", *map(str, stop.args)]))
+        return 130
+    return 2
+
+
+_MACHINE_FAULTS = {
+    errno.ENOSPC: "make room and try again",
+    errno.EDQUOT: "make room and try again",
+    errno.EFBIG: "raise the limit on file sizes and try again",
+    errno.EACCES: "make it writable or choose another place",
+    errno.EPERM: "make it writable or choose another place",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENOTDIR: "choose another place",
+    errno.EISDIR: "choose another place",
+    errno.EEXIST: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "check the path",
+}

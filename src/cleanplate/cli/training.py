@@ -1,0 +1,171 @@
+"""Commands that train networks and set trainings side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cleanplate.cli.options import Data, Json, Settings, tell
+from cleanplate.errors import UserError
+
+if TYPE_CHECKING:
+    from cleanplate.train.fit import Trained
+
+
+def recipes(as_json: Json = False) -> None:
+    """List the shipped recipes.
+
+    Example: cleanplate recipes
+    """
+    from cleanplate.recipe import list_recipes
+
+    found = list_recipes()
+    tell(as_json, found, "\n".join(f"{name:<28}{description}" for name, description in found.items()))
+
+
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="A shipped recipe's name, or a YAML file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A data set folder.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The run folder to make.", show_default="runs/RECIPE-TIME")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run instead of starting one.")] = None,
+    settings: Settings = None,
+    show: Annotated[bool, typer.Option("--print", help="Print the recipe in full and do nothing else.")] = False,
+    seeds: Annotated[str | None, typer.Option(help="Train once with each, such as 1,2,3, into RUN-seed-1 …")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network as a recipe says, or go on with a run.
+
+    Example: cleanplate train quick --data museum --run runs/first --set phases.0.epochs=1
+    """
+    if resume is not None:
+        if recipe or run or settings or show or seeds:
+            raise UserError(
+                "--resume goes on with a run as it was begun; leave out RECIPE, --run, --set, --seeds and --print"
+            )
+        from cleanplate.train.fit import resume as resume_run
+
+        trained = resume_run(resume, data)
+        tell(as_json, trained, _say_trained(trained))
+        return
+    if recipe is None:
+        raise UserError("give a recipe (`cleanplate recipes` lists them), or --resume RUN")
+    if show:
+        from cleanplate.recipe import load_recipe
+
+        shown = load_recipe(recipe, settings or ())
+        tell(as_json, shown, shown.to_yaml().rstrip())
+        return
+    if data is None:
+        raise UserError("--data is missing: give a data set folder (`cleanplate data museum OUT` makes one)")
+    numbers = None if seeds is None else _read_seeds(seeds)
+    from cleanplate.train.fit import train as train_run
+    from cleanplate.train.fit import train_seeds
+
+    if numbers is None:
+        trained = train_run(recipe, data, run=run, settings=settings or ())
+        tell(as_json, trained, _say_trained(trained))
+    else:
+        all_trained = train_seeds(recipe, data, numbers, run=run, settings=settings or ())
+        said = "\n".join(map(_say_trained, all_trained))
+        runs = " ".join(one.run for one in all_trained)
+        tell(
+            as_json,
+            {"runs": [one.model_dump(mode="json") for one in all_trained]},
+            f"{said}\nmean and deviation: cleanplate compare {runs}",
+        )
+
+
+def _say_trained(trained: "Trained") -> str:
+    figures = "  ".join(
+        f"{name} {trained.best['validation/' + name]:.4f}"
+        for name in ("iou", "soft_iou", "rmse")
+        if trained.best["validation/" + name] is not None
+    )
+    return f"best epoch {trained.best['epoch']} of {trained.epochs}: {figures}\nrun folder: {trained.run}"
+
+
+def _read_seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds {text}: expected whole numbers, such as 1,2,3") from None
+
+
+def lr_range(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
+    data: Data,
+    sweeps: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="START:END:ITERATIONS", help="Again and again.", show_default="1e-6:1:200"),
+    ] = None,
+    linear: Annotated[bool, typer.Option("--linear", help="Grow the rate by equal steps, not equal factors.")] = False,
+    validation: Annotated[bool, typer.Option("--validation", help="Measure the loss on held-out items.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write into.", show_default="runs/lr-range-RECIPE-TIME")
+    ] = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Find which learning rates a recipe can take: the range test.
+
+    Example: cleanplate lr-range quick --data museum --sweep 1e-5:1:400 --sweep 1e-5:2:100
+    """
+    from cleanplate.train.lr_range import DEFAULT_SWEEPS, format_table
+    from cleanplate.train.lr_range import lr_range as range_test
+
+    answer = range_test(
+        recipe,
+        data,
+        sweeps=sweeps or DEFAULT_SWEEPS,
+        linear=linear,
+        validation=validation,
+        out=out,
+        settings=settings or (),
+    )
+    rate = answer.suggestions.steepest or answer.suggestions.before_divergence
+    again = " ".join(f"--set {setting}" for setting in settings or ())
+    then = f"\nnext: cleanplate train {recipe} --data {data} {again} --set optimizer.lr={rate:.2g}" if rate else ""
+    tell(as_json, answer, f"{format_table(answer)}\nplot: {answer.out}/lr_range.png{then.replace('  ', ' ')}")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("comparison"),
+    data: Annotated[
+        Path | None, typer.Option(help="Where the data set lies now.", show_default="where it lay in training")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare runs: figures, curves, predictions, recipes.
+
+    Example: cleanplate compare runs/first runs/second --out comparison
+    """
+    from cleanplate.compare.report import compare as compare_runs
+    from cleanplate.compare.report import format_text
+
+    comparison = compare_runs(runs, out=out, data=data)
+    tell(as_json, comparison, format_text(comparison))
+
+
+def experiments(
+    name: Annotated[str, typer.Argument(help="losses-mask, losses-depth or report.")],
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for runs and comparison.", show_default="experiments/NAME")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="How many items, of the report's 400,000; batches shrink too.", show_default="all there are"),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 1,2,3.", show_default="the experiment's own")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run one of the report's experiments, or go on with it.
+
+    Example: cleanplate experiments losses-depth --data museum --scale 0.01
+    """
+    from cleanplate.compare.report import format_text
+    from cleanplate.experiments import run_experiment
+
+    comparison = run_experiment(name, data, out=out, scale=scale, seeds=_read_seeds(seeds) if seeds else ())
+    tell(as_json, comparison, format_text(comparison))

@@ -1,0 +1,49 @@
+"""Commands that score a network and put it to use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cleanplate.cli.options import Data, Json, Weights, tell
+
+
+def evaluate(
+    weights: Weights,
+    data: Data,
+    size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the last phase's")] = None,
+    native: Annotated[bool, typer.Option("--native", help="Score at the pictures' own size.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the worst items' picture goes.", show_default="RUN/evaluation")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a network on a data set, beside two references.
+
+    Example: cleanplate evaluate --weights runs/first --data museum
+    """
+    from cleanplate.evaluate import evaluate as evaluate_weights
+    from cleanplate.evaluate import format_table
+
+    evaluation = evaluate_weights(weights, data, size=size, native=native, out=out)
+    tell(as_json, evaluation, format_table(evaluation))
+
+
+def predict(
+    frames: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    weights: Weights,
+    plate: Annotated[Path, typer.Option(help="The same scene with nobody in it.")],
+    out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("predictions"),
+    size: Annotated[
+        int | None, typer.Option(help="Pixels of the longer side that the network sees.", show_default="its training's")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Predict mask and depth of pictures of one scene.
+
+    Example: cleanplate predict --weights runs/first --plate plate.jpg frame.jpg
+    """
+    from cleanplate.predict.pictures import predict as predict_pictures
+
+    predicted = predict_pictures(weights, plate, frames, out=out, size=size)
+    tell(as_json, predicted, f"{predicted.out}: {len(predicted.files)} pictures of {predicted.frames} frames")
