@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cleanplate.compare.summary import Group, Loaded
 from cleanplate.data.modest import ModestFolder
@@ -41,6 +42,8 @@ def draw_curves(groups: Sequence[tuple[Group, list[Loaded]]], note: str) -> byte
                     heights = [float("nan") if value is None else value for value in values]
                     axes.plot(xs, heights, color=f"C{number}", marker="o", markersize=3, linewidth=1, label=label)
                     axes.set(xlabel=xlabel, ylabel=shown[name], yscale="log" if name == "lr" else "linear")
+    for line in grid:
+        line[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     grid[0][0].legend(fontsize=8)
     figure.suptitle(note)
     buffer = io.BytesIO()
