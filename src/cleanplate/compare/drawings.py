@@ -1,6 +1,5 @@
 """The pictures of a comparison: curves of all runs, and what each network makes of the same items."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from cleanplate.data.modest import ModestFolder
 from cleanplate.data.split import split_items
 from cleanplate.predict.predictor import Predictor
 from cleanplate.sheet import colour_depth, draw_sheet
-from cleanplate.train.curves import FIGURES
+from cleanplate.train.curves import FIGURES, as_png
 from cleanplate.train.previews import preview_items
 
 ITEMS = 8
@@ -46,9 +45,7 @@ def draw_curves(groups: Sequence[tuple[Group, list[Loaded]]], note: str) -> byte
         line[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     grid[0][0].legend(fontsize=8)
     figure.suptitle(note)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return buffer.getvalue()
+    return as_png(figure, dpi=90)
 
 
 def draw_predictions(groups: Sequence[tuple[Group, list[Loaded]]], folder: ModestFolder, note: str) -> np.ndarray:

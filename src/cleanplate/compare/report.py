@@ -25,21 +25,9 @@ from cleanplate.compare.summary import (
 from cleanplate.data.modest import ModestFolder
 from cleanplate.errors import UserError
 from cleanplate.files import write_bytes, write_text
+from cleanplate.metrics import NAMES
 from cleanplate.pictures import write_picture
 from cleanplate.progress import say
-
-METRICS = (
-    "iou",
-    "soft_iou",
-    "false_positive_share",
-    "rmse",
-    "batch_rmse",
-    "mae",
-    "aligned_rmse",
-    "abs_rel",
-    "delta_1.25",
-    "loss",
-)
 
 
 class Table(NamedTuple):
@@ -176,7 +164,7 @@ def _sections(
 
 
 def _figures(comparison: Comparison) -> Table:
-    metrics = [m for m in METRICS if any(group.mean.get(m) is not None for group in comparison.groups)]
+    metrics = [m for m in (*NAMES, "loss") if any(group.mean.get(m) is not None for group in comparison.groups)]
     rows = [
         [f"{letter(number)}  {group.label}", str(len(group.runs)), *(_spread(group, metric) for metric in metrics)]
         for number, group in enumerate(comparison.groups)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
@@ -86,16 +86,13 @@ class Loaded:
 
     def items_seen(self) -> list[int]:
         """Return the number of training items, repeats counted, at the end of each epoch."""
-        steps = [0, *(row["steps"] for row in self.rows)]
-        seen, total = [], 0
-        for (before, after), row in zip(pairwise(steps), self.rows, strict=True):
-            total += (after - before) * row["batch_size"]
-            seen.append(total)
-        return seen
+        steps = pairwise([0, *(row["steps"] for row in self.rows)])
+        taken = ((after - before) * row["batch_size"] for (before, after), row in zip(steps, self.rows, strict=True))
+        return list(accumulate(taken))
 
     def seconds(self) -> list[float]:
         """Return the time that training and validation had taken at the end of each epoch."""
-        return [sum(row["seconds"] for row in self.rows[: number + 1]) for number in range(len(self.rows))]
+        return list(accumulate(row["seconds"] for row in self.rows))
 
     def summary(self) -> RunSummary:
         """Return the run in figures."""

@@ -41,7 +41,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        return Batch(*(None if x is None else x.to(device, non_blocking=True) for x in self))  # type: ignore[arg-type]
+        moved = (None if x is None else x.to(device, non_blocking=True) for x in self)
+        return Batch(*moved)  # type: ignore[arg-type]  # None stays None, and valid alone may be it
 
     def as_float(self) -> "Batch":
         """Return the batch with plate and frame in float32, 0 to 1."""

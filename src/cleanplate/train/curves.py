@@ -37,6 +37,11 @@ def draw_curves(rows: Sequence[Row], folder: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(lines) > 1:
             axes.legend()
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110)
-        write_bytes(folder / f"{name}.png", buffer.getvalue())
+        write_bytes(folder / f"{name}.png", as_png(figure))
+
+
+def as_png(figure: Figure, dpi: int = 110) -> bytes:
+    """Return a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()

@@ -1,6 +1,5 @@
 """The learning-rate range test of a recipe: its sweeps, what they suggest, and a plot of them."""
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -23,6 +22,7 @@ from cleanplate.files import require_vacant, write_bytes, write_text
 from cleanplate.progress import track
 from cleanplate.recipe import Recipe, load_recipe
 from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device, set_layout
+from cleanplate.train.curves import as_png
 from cleanplate.train.sweep import Suggestions, Sweep, SweepResult, read_curve, suggest, sweep_rates
 from cleanplate.train.task import CleanplateTask
 
@@ -201,6 +201,4 @@ def _draw(answer: LrRange) -> bytes:
         title=f"{answer.recipe}, {answer.size}x{answer.size}, batches of {answer.batch_size}",
     )
     axes.legend(fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return as_png(figure)
