@@ -55,13 +55,16 @@ def _held_out(folder: ModestFolder, settings: HeldOutSplit, rng: np.random.Gener
 
     both_known = rng.permutation(np.flatnonzero(~new_plate & known))
     seen_count = max(1, round(len(both_known) * settings.seen))
+    seen, train = both_known[:seen_count], both_known[seen_count:]
+    # of a small set, `seen` may take all items of a plate, which then is neither new nor trained on
+    trained = np.isin(plate_of_item, plate_of_item[train])
     parts = {
-        "seen": both_known[:seen_count],
+        "seen": seen[trained[seen]],
         "new_plate": rng.permutation(np.flatnonzero(new_plate & known)),
-        "new_cutout": rng.permutation(np.flatnonzero(~new_plate & new_cutout)),
+        "new_cutout": rng.permutation(np.flatnonzero(trained & new_cutout)),
         "new_both": rng.permutation(np.flatnonzero(new_plate & new_cutout)),
     }
-    return Split(both_known[seen_count:], {name: part for name, part in parts.items() if len(part)})
+    return Split(train, {name: part for name, part in parts.items() if len(part)})
 
 
 def _draw(names: list, share: float, rng: np.random.Generator) -> set:
