@@ -13,7 +13,7 @@ from cleanplate.files import write_text
 from cleanplate.progress import say
 from cleanplate.recipe import RandomSplit, Recipe, load_recipe
 from cleanplate.train.fit import resume, train
-from cleanplate.train.lr_range import LrRange, lr_range
+from cleanplate.train.lr_range import LrRange, describe, lr_range, say_suggestions, tabulate
 from cleanplate.train.run import Run
 
 REPORT_ITEMS = 400_000
@@ -175,22 +175,10 @@ def _range_test(recipe: Recipe, sweeps: Sequence[str], data: Path | str, scale: 
     else:
         shutil.rmtree(path, ignore_errors=True)
         answer = lr_range(recipe, data, sweeps=sweeps, out=path)
-    rows = [
-        [
-            _number(value)
-            for value in (s.start, s.end, s.iterations, s.lowest_loss, s.lowest_loss_lr, s.steepest_lr, s.diverged_at)
-        ]
-        for s in answer.sweeps
-    ]
-    columns = ["start", "end", "iterations", "lowest loss", "its rate", "steepest descent", "diverged at"]
-    points = [
-        f"{name.replace('_', ' ')}: {_number(value)}"
-        + (f" ({_number(span[0])} to {_number(span[1])} over the sweeps)" if (span := answer.agreement[name]) else "")
-        for name, value in answer.suggestions.model_dump().items()
-    ]
-    text = f"{answer.recipe}, {answer.size}x{answer.size}, batches of {answer.batch_size}."
-    return Section("Learning-rate range test", text, points, Table(columns, rows), path / "lr_range.png")
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
+    return Section(
+        "Learning-rate range test",
+        describe(answer) + ".",
+        say_suggestions(answer),
+        Table(*tabulate(answer)),
+        path / "lr_range.png",
+    )

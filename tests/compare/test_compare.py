@@ -115,7 +115,7 @@ def test_markdown_shows_the_same_tables_and_names_pictures_that_are_there(compar
     for name in pictures:
         assert read_rgb(folder / name).std() > 5
     widths = [{line.count("|") for line in table.splitlines()} for table in re.findall(r"(?:^\|.*\n)+", text, re.M)]
-    assert len(widths) == 3
+    assert len(widths) == 4
     assert all(len(width) == 1 for width in widths)
     assert "| loss | bce | dice |" in text
 

@@ -157,6 +157,7 @@ def _sections(
             table=_figures(comparison),
         ),
         Section("Runs", table=_runs(comparison)),
+        Section("Best and last epoch of each run", table=_best_and_last(comparison)),
         Section("Curves", "Of the validation; a colour a recipe, a line a run.", picture=folder / "curves.png"),
         *([drawn] if predictions else []),
         Section("How the recipes differ", table=_differences(groups)),
@@ -164,12 +165,17 @@ def _sections(
 
 
 def _figures(comparison: Comparison) -> Table:
-    metrics = [m for m in (*NAMES, "loss") if any(group.mean.get(m) is not None for group in comparison.groups)]
+    metrics = _metrics(comparison)
     rows = [
         [f"{letter(number)}  {group.label}", str(len(group.runs)), *(_spread(group, metric) for metric in metrics)]
         for number, group in enumerate(comparison.groups)
     ]
     return Table(["recipe", "seeds", *metrics], rows)
+
+
+def _metrics(comparison: Comparison) -> list[str]:
+    """Return the metrics that any of the runs has."""
+    return [m for m in (*NAMES, "loss") if any(group.mean.get(m) is not None for group in comparison.groups)]
 
 
 def _spread(group: Group, metric: str) -> str:
@@ -181,7 +187,6 @@ def _spread(group: Group, metric: str) -> str:
 
 def _runs(comparison: Comparison) -> Table:
     columns = ["run", "seed", "size", "epochs", "steps", "items seen", "minutes", "items/s", "parameters"]
-    shown = ("iou", "rmse", "loss")
     rows = [
         [
             Path(run.run).name,
@@ -193,12 +198,22 @@ def _runs(comparison: Comparison) -> Table:
             f"{run.seconds / 60:.1f}",
             f"{run.items_per_second:.1f}",
             f"{run.parameters:,}",
-            *(_number(values.get(metric)) for metric in shown for values in (run.best, run.last)),
         ]
         for group in comparison.groups
         for run in group.runs
     ]
-    return Table([*columns, *(f"{metric}, {which}" for metric in shown for which in ("best", "last"))], rows)
+    return Table(columns, rows)
+
+
+def _best_and_last(comparison: Comparison) -> Table:
+    metrics = _metrics(comparison)
+    rows = [
+        [f"{Path(run.run).name}, {which}", *(_number(values.get(metric)) for metric in metrics)]
+        for group in comparison.groups
+        for run in group.runs
+        for which, values in (("best", run.best), ("last", run.last))
+    ]
+    return Table(["run", *metrics], rows)
 
 
 def _number(value: float | None) -> str:

@@ -15,11 +15,11 @@ FIGURES = {"rmse": "RMSE of depth", "iou": "IoU of mask", "loss": "loss", "lr": 
 PARTS = ("train", "validation", "seen", "new_plate", "new_cutout", "new_both")
 
 
-def draw_curves(rows: Sequence[Row], folder: Path) -> None:
-    """Write `rmse.png`, `iou.png`, `loss.png` and `lr.png`; what a run has no figures of is left out."""
+def draw_curves(rows: Sequence[Row], folder: Path, title: str) -> None:
+    """Write `rmse.png`, `iou.png`, `loss.png` and `lr.png` under `title`; what a run has no figures of is left out."""
     epochs = [row["epoch"] for row in rows]
     borders = [row["epoch"] - 0.5 for before, row in pairwise(rows) if row["phase"] != before["phase"]]
-    for name, title in FIGURES.items():
+    for name, quantity in FIGURES.items():
         columns = {"learning rate": "lr"} if name == "lr" else {part: f"{part}/{name}" for part in PARTS}
         lines = {label: [row[column] for row in rows] for label, column in columns.items() if column in rows[0]}
         lines = {label: values for label, values in lines.items() if any(value is not None for value in values)}
@@ -33,10 +33,11 @@ def draw_curves(rows: Sequence[Row], folder: Path) -> None:
             axes.axvline(border, color="grey", linestyle=":", linewidth=1)
         for size, epoch in {row["phase"]: (row["size"], row["epoch"]) for row in reversed(rows)}.values():
             axes.annotate(f"{size}x{size}", (epoch, 1.01), xycoords=("data", "axes fraction"), fontsize=8, color="grey")
-        axes.set(xlabel="epoch", ylabel=title, yscale="log" if name == "lr" else "linear")
+        axes.set(xlabel="epoch", ylabel=quantity, yscale="log" if name == "lr" else "linear")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(lines) > 1:
             axes.legend()
+        figure.suptitle(title, fontsize=10)
         write_bytes(folder / f"{name}.png", as_png(figure))
 
 

@@ -39,6 +39,7 @@ class LrRange(BaseModel):
 
     recipe: str
     data: str
+    train_items: int
     size: int
     batch_size: int
     sweeps: list[SweepResult]
@@ -146,6 +147,7 @@ def lr_range(
     answer = LrRange(
         recipe=recipe.name,
         data=str(folder.path),
+        train_items=len(split.train),
         size=phase.size,
         batch_size=phase.batch_size,
         sweeps=results,
@@ -159,24 +161,44 @@ def lr_range(
     return answer
 
 
-def format_table(answer: LrRange) -> str:
-    """Return the sweeps and the suggestions as text."""
-    lines = ["  start      end  iterations  lowest loss  its rate  steepest  diverged at"]
+def tabulate(answer: LrRange) -> tuple[list[str], list[list[str]]]:
+    """Return the sweeps as a table of text: columns and rows."""
+    columns = ["start", "end", "iterations", "lowest loss", "its rate", "steepest descent", "diverged at"]
+    rows = []
     for sweep in answer.sweeps:
         loss = "none" if sweep.lowest_loss is None else f"{sweep.lowest_loss:.4f}"
-        lines.append(
-            f"{sweep.start:>7.2g}  {sweep.end:>7.2g}  {sweep.iterations:>10}  {loss:>11}  "
-            f"{_rate(sweep.lowest_loss_lr):>8}  {_rate(sweep.steepest_lr):>8}  {_rate(sweep.diverged_at):>11}"
-        )
+        found = map(_rate, (sweep.lowest_loss_lr, sweep.steepest_lr, sweep.diverged_at))
+        rows.append([_rate(sweep.start), _rate(sweep.end), str(sweep.iterations), loss, *found])
+    return columns, rows
+
+
+def say_suggestions(answer: LrRange) -> list[str]:
+    """Return a line for each suggestion, with its span where there are several sweeps."""
+    lines = []
     for name, value in answer.suggestions.model_dump().items():
         span = answer.agreement[name]
-        over = f"   ({_rate(span[0])} to {_rate(span[1])} over the sweeps)" if span and len(answer.sweeps) > 1 else ""
-        lines.append(f"{SUGGESTIONS[name][0] + ':':<28}{_rate(value)}{over}")
-    return "\n".join(lines)
+        over = f" ({_rate(span[0])} to {_rate(span[1])} over the sweeps)" if span and len(answer.sweeps) > 1 else ""
+        lines.append(f"{SUGGESTIONS[name][0]}: {_rate(value)}{over}")
+    return lines
+
+
+def format_table(answer: LrRange) -> str:
+    """Return the sweeps and the suggestions as text."""
+    columns, rows = tabulate(answer)
+    table = ["  ".join(f"{cell:>{len(name)}}" for name, cell in zip(columns, row, strict=True)) for row in rows]
+    return "\n".join(["  ".join(columns), *table, *say_suggestions(answer)])
 
 
 def _rate(rate: float | None) -> str:
     return "none" if rate is None else f"{rate:.2g}"
+
+
+def describe(answer: LrRange) -> str:
+    """Return what was swept, and on how much, in a line."""
+    return (
+        f"{answer.recipe}, {answer.size}x{answer.size}, {answer.train_items:,} training items, "
+        f"batches of {answer.batch_size}"
+    )
 
 
 def _draw(answer: LrRange) -> bytes:
@@ -198,7 +220,7 @@ def _draw(answer: LrRange) -> bytes:
         xscale="log",
         xlabel="learning rate of the step",
         ylabel="loss after the step",
-        title=f"{answer.recipe}, {answer.size}x{answer.size}, batches of {answer.batch_size}",
+        title=describe(answer),
     )
     axes.legend(fontsize=8)
     return as_png(figure)

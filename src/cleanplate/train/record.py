@@ -91,7 +91,8 @@ class Record(Callback):
         self._draw(task, data, epoch)
         self._log(row)
         self.run.write_rows(self.rows)
-        draw_curves(self.rows, self.run.curves)
+        title = f"{data.recipe.name}: {len(data.split.train):,} training items, {row['steps']:,} steps"
+        draw_curves(self.rows, self.run.curves, title)
         trainer.save_checkpoint(self.run.checkpoint(epoch))
         self.run.drop_old_checkpoints(best["epoch"])
 
