@@ -277,6 +277,9 @@ def test_unknown_key_of_a_recipe_is_named_with_its_file(scenes: Path, tmp_path: 
         (["train"], "give a recipe"),
         (["train", "quick", "--resume", "."], "leave out RECIPE"),
         (["train", "--resume", "nowhere"], "nowhere: not a run folder"),
+        (["train", "--resume", "nowhere", "--stop-after", "soon"], "--stop-after soon: expected a time such as 45m"),
+        (["train", "--resume", "nowhere", "--epochs-now", "0"], "--epochs-now 0: give 1 or more"),
+        (["train", "quick", "--data", ".", "--take", "file"], "--take goes with --resume"),
         (["train", "quick", "--data", "nowhere"], "nowhere: this data set folder does not exist"),
         (["train", "quick", "--data", ".", "--set", "seed"], "--set seed: expected key=value"),
         (["train", "quick", "--data", ".", "--set", "phases.7.size=32"], "--set phases.7.size=32: there is no such"),
@@ -392,39 +395,24 @@ def test_full_disk_while_making_data_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_in_training_is_one_line_and_leaves_nothing(scenes: Path, tmp_path: Path) -> None:
-    done = process("train", "quick", "--data", scenes, "--run", tmp_path / "run", *FAST, limit=150_000)
-    assert "File too large" in fault(done)
-    assert str(tmp_path / "run") in fault(done)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_full_disk_after_the_first_epoch_leaves_a_run_to_go_on_with(
-    scenes: Path, tmp_path: Path, cleanplate: Call
-) -> None:
+def test_full_disk_in_training_leaves_a_run_to_go_on_with(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
     run = tmp_path / "run"
-    cleanplate(
-        *("train", "quick", "--data", scenes, "--run", run),
-        *(*FAST, "--set", "phases=[{size: 32, epochs: 2, batch_size: 6}]"),
-    )
-    whole = (run / "metrics.csv").read_text()
-    (run / "checkpoints" / "epoch-002.ckpt").unlink()
-    assert "File too large" in fault(process("train", "--resume", run, limit=150_000))
+    done = process("train", "quick", "--data", scenes, "--run", run, *FAST, limit=150_000)
+    assert "File too large" in fault(done)
+    assert str(run) in fault(done)
+    assert not list(run.rglob("*.partial"))
     assert cleanplate("train", "--resume", run)[0] == 0
-    assert without_clock((run / "metrics.csv").read_text()) == without_clock(whole)
-
-
-def without_clock(table: str) -> list[list[str]]:
-    rows = [line.split(",") for line in table.splitlines()]
-    kept = [number for number, name in enumerate(rows[0]) if name not in ("seconds", "items_per_second")]
-    return [[row[number] for number in kept] for row in rows]
+    cleanplate("train", "quick", "--data", scenes, "--run", tmp_path / "whole", *FAST)
+    assert (run / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
 
 
 # Ctrl-C
 
 
-def interrupt_when(arguments: list[str | Path], ready: Callable[[], bool]) -> tuple[int, str, str]:
-    """Start a command, send it Ctrl-C once `ready`, and return how it ended."""
+def interrupt_when(
+    arguments: list[str | Path], ready: Callable[[], bool], number: int = signal.SIGINT
+) -> tuple[int, str, str]:
+    """Start a command, send it a signal, Ctrl-C by default, once `ready`, and return how it ended."""
     command = [sys.executable, "-m", "cleanplate", *map(str, arguments)]
     child = subprocess.Popen(
         command,
@@ -438,7 +426,7 @@ def interrupt_when(arguments: list[str | Path], ready: Callable[[], bool]) -> tu
     while child.poll() is None and not ready():
         with suppress(subprocess.TimeoutExpired):
             child.wait(0.02)
-    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to every process of the command
+    os.killpg(child.pid, number)  # as a terminal does: to every process of the command
     out, err = child.communicate(timeout=60)
     return child.returncode, out, err
 
@@ -452,17 +440,33 @@ def test_ctrl_c_while_rendering_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_in_training_leaves_a_run_to_go_on_with(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
+def test_a_signal_in_training_leaves_a_run_to_go_on_with(
+    number: int, code: int, scenes: Path, tmp_path: Path, cleanplate: Call
+) -> None:
     run = tmp_path / "run"
     phases = "phases=[{size: 32, epochs: 60, batch_size: 6}]"
-    code, out, err = interrupt_when(
+    ended, out, err = interrupt_when(
         ["train", "quick", "--data", scenes, "--run", run, *FAST, "--set", phases],
-        lambda: (run / "checkpoints" / "epoch-001.ckpt").exists(),
+        lambda: any(run.glob("checkpoints/*.ckpt")),
+        number,
     )
-    assert (code, out) == (130, "")
-    assert err.splitlines()[-1] == f"cleanplate: stopped; go on with `cleanplate train --resume {run}`"
+    assert (ended, out) == (code, "")
+    assert err.splitlines()[-1].endswith(f"; go on with `cleanplate train --resume {run}`")
     assert "Traceback" not in err
     assert "Detected" not in err
     recipe = (run / "recipe.yaml").read_text()
     (run / "recipe.yaml").write_text(recipe.replace("epochs: 60", "epochs: 3"))
-    assert answer(cleanplate("train", "--resume", run, "--json"))["epochs"] >= 3
+    assert "give --take file" in cleanplate("train", "--resume", run)[2]
+    assert answer(cleanplate("train", "--resume", run, "--take", "file", "--json"))["epochs"] >= 3
+
+
+def test_a_training_in_stretches(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+    run = tmp_path / "run"
+    phases = ("--set", "phases=[{size: 32, epochs: 3, batch_size: 6}]")
+    code, out, err = cleanplate("train", "quick", "--data", scenes, "--run", run, *FAST, *phases, "--epochs-now", "1")
+    assert code == 0
+    assert "best epoch 1 of 1" in out
+    assert f"stopped as asked; go on with `cleanplate train --resume {run}`" in err
+    assert "no epoch has ended yet" not in cleanplate("train", "--resume", run, "--stop-after", "0s")[1]
+    assert "best epoch" in cleanplate("train", "--resume", run, "--stop-after", "1h")[1]

@@ -8,12 +8,24 @@ from pathlib import Path
 
 from cleanplate.errors import UserError
 
+PARTIAL = ".partial"
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole: under a temporary name, then renamed."""
-    partial = path.with_name(f".{path.name}.partial")
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file whole: under a temporary name, then renamed.
+
+    Args:
+        path: the file.
+        content: all of it.
+        durable: return only when it is on the disk, where even a loss of power leaves it.
+    """
+    partial = path.with_name(f".{path.name}{PARTIAL}")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
@@ -25,6 +37,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write a text file whole, as UTF-8."""
     write_bytes(path, content.encode())
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what was being written when a process was killed."""
+    for path in folder.rglob(f".*{PARTIAL}"):
+        path.unlink()
 
 
 def require_folder(path: Path | str, what: str = "folder") -> Path:

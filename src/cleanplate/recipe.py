@@ -4,7 +4,7 @@ The shipped ones lie in `recipes/`; a file of the user's own has the same form. 
 shipped one or a file beside it, takes over every key that it does not give itself; what it gives replaces the other's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -162,6 +162,14 @@ class Recipe(_Strict):
     phases: tuple[Phase, ...] = Field(min_length=1)
     augmentation: Augmentation = Augmentation()
     split: Annotated[RandomSplit | HeldOutSplit, Field(discriminator="kind")] = HeldOutSplit()
+    checkpoint_minutes: float = Field(10, gt=0)
+    """A full state is written after so many minutes, and at each epoch's end."""
+    keep_checkpoints: int = Field(3, gt=0)
+    """How many full states are kept, beside that of the best epoch."""
+    on_bad_item: Literal["fail", "skip"] = "fail"
+    """What to do about a picture that cannot be read: stop, or leave its item out, of 1 % of the items at most."""
+    skip_nonfinite: int = Field(0, ge=0)
+    """How many steps of a run may be left out because their loss or gradient is not finite."""
     previews: int = Field(32, ge=0)
     """How many fixed validation items are drawn after each epoch."""
     seed: int = Field(1, ge=0)
@@ -219,6 +227,25 @@ def load_recipe(name: Recipe | str | Path, settings: Sequence[str] = ()) -> Reci
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{path.name}: {_explain(error)}") from None
+
+
+def differing_keys(models: Sequence[BaseModel]) -> dict[str, list[Any]]:
+    """Return the keys, dotted, in which models differ, with the value of each; None where one has no such key."""
+    flat = [_flatten(model.model_dump(mode="json")) for model in models]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    found = {key: [values.get(key) for values in flat] for key in keys}
+    return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
+
+
+def _flatten(value: Any, key: str = "") -> dict[str, Any]:
+    pairs: Iterable[tuple[Any, Any]]
+    if isinstance(value, dict):
+        pairs = value.items()
+    elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        pairs = enumerate(value)
+    else:
+        return {key: value}
+    return {k: v for name, part in pairs for k, v in _flatten(part, f"{key}.{name}" if key else str(name)).items()}
 
 
 def _shipped() -> dict[str, Path]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from cleanplate.data.modest import ModestFolder
-from cleanplate.data.source import Batch
+from cleanplate.data.source import Batch, BatchLoader, Skipped
 from cleanplate.errors import UserError
 from cleanplate.files import write_bytes
 from cleanplate.pictures import Canvas
@@ -76,7 +76,9 @@ def difference(plate: np.ndarray, frame: np.ndarray) -> np.ndarray:
     return cv2.absdiff(cv2.GaussianBlur(plate, (0, 0), 1), cv2.GaussianBlur(frame, (0, 0), 1)).max(2)
 
 
-def fit_references(folder: ModestFolder, train: np.ndarray, size: int, seed: int) -> References:
+def fit_references(
+    folder: ModestFolder, train: np.ndarray, size: int, seed: int, skipped: Skipped | None = None
+) -> References:
     """Fit both references on a sample of the training items.
 
     Args:
@@ -84,13 +86,13 @@ def fit_references(folder: ModestFolder, train: np.ndarray, size: int, seed: int
         train: the training items' numbers.
         size: pixels a side to look at them.
         seed: draws the sample.
+        skipped: takes in the items that cannot be read; when None, the first one is the end.
     """
     chosen = np.random.default_rng([seed, size]).permutation(train)[:SAMPLE]
     thresholds = np.arange(2, 128, 2)
     scores = np.zeros(len(thresholds))
     depth_sum, depth_count = np.zeros((size, size)), 0
-    for start in range(0, len(chosen), GROUP):
-        batch = folder.batch(chosen[start : start + GROUP].tolist(), size, seed, 0)
+    for batch in BatchLoader(folder, chosen, size=size, batch_size=GROUP, seed=seed, skipped=skipped):
         scores += _scores(batch, thresholds)
         depth_sum += batch.depth[batch.has_depth].sum((0, 1)).numpy()
         depth_count += int(batch.has_depth.sum())

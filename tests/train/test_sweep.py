@@ -33,7 +33,8 @@ def swept(bowl: Bowl, rates: list[float], **settings) -> Curve:
     return sweep_rates(bowl, optimizer, rates, itertools.repeat(None), bowl.loss, **settings)
 
 
-@given(st.floats(0.01, 100), st.lists(st.floats(0.001, 1.9), min_size=1, max_size=20))
+# a step of 1 lands on the minimum, where rounding is all there is
+@given(st.floats(0.01, 100), st.lists(st.floats(0.001, 0.9) | st.floats(1.1, 1.9), min_size=1, max_size=20))
 def test_each_loss_is_that_of_the_step_at_its_rate(curvature: float, steps: list[float]) -> None:
     rates = [step / curvature for step in steps]
     curve = swept(Bowl(curvature), rates)

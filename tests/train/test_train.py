@@ -2,8 +2,8 @@
 
 import csv
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scenes import PLAIN, write_scenes
 from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from trainings import equal_weights, parameters, read_rows, small_recipe
 
 from cleanplate import Recipe, UserError, resume, train
 from cleanplate.data.modest import ModestFolder
@@ -25,47 +26,14 @@ from cleanplate.data.split import split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.losses import LOSSES, loss_needs_depth
 from cleanplate.models.masknet import MaskNet
-from cleanplate.recipe import AdamW, Augmentation, Contrast, HueSaturationValue, Phase, Plateau, Sgd
+from cleanplate.recipe import AdamW, Augmentation, Contrast, Phase, Sgd
 from cleanplate.train.fit import Trained
 from cleanplate.train.run import best_row
 from cleanplate.train.task import CleanplateTask
 from cleanplate.weights import load_weights
 
-CLOCK = ("seconds", "items_per_second")
 METRICS = {"loss", "iou", "soft_iou", "rmse", "batch_rmse", "mae", "aligned_rmse", "abs_rel", "delta_1.25"}
 PARTS = {"train", "validation", "seen", "new_plate", "new_cutout", "new_both"}
-
-
-def small_recipe(**changes: Any) -> Recipe:
-    """Return a recipe that trains in a second: a masknet, one epoch at 32."""
-    defaults: dict[str, Any] = {
-        "name": "small",
-        "model": "masknet",
-        "loss": "bce",
-        "optimizer": AdamW(name="adamw", lr=0.02),
-        "phases": (Phase(size=32, epochs=1, batch_size=6),),
-        "previews": 0,
-        "compute": PLAIN,
-    }
-    return Recipe(**(defaults | changes))
-
-
-def read_rows(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def without_clock(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{name: value for name, value in row.items() if name not in CLOCK} for row in rows]
-
-
-def parameters(weights: Path) -> dict[str, torch.Tensor]:
-    return load_weights(weights)[0].state_dict()
-
-
-def equal_weights(first: Path, second: Path) -> bool:
-    one, other = parameters(first), parameters(second)
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 # What a run folder holds
@@ -181,109 +149,6 @@ def test_best_row_is_the_first_of_lowest_loss_in_the_last_phase(given_rows: list
     assert best in last
     assert all(best["validation/loss"] < row["validation/loss"] for row in last if row["epoch"] < best["epoch"])
     assert all(best["validation/loss"] <= row["validation/loss"] for row in last)
-
-
-# A run of many epochs, and going on with it
-
-
-PLATEAU_RECIPE = small_recipe(
-    optimizer=Sgd(lr=0.5),
-    schedule=Plateau(patience=0, factor=0.3),
-    phases=(Phase(size=32, epochs=3, batch_size=6), Phase(size=32, epochs=3, batch_size=4)),
-    augmentation=Augmentation(hue_saturation_value=HueSaturationValue(), contrast=Contrast()),
-    previews=2,
-)
-STOPPED_AFTER = 4
-
-
-@pytest.fixture(scope="module")
-def unbroken(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six epochs of a masknet whose learning rate falls with the validation loss."""
-    return Path(train(PLATEAU_RECIPE, scenes, run=tmp_path_factory.mktemp("unbroken") / "run").run)
-
-
-def stop_after(epoch: int, run: Path, copy: Path) -> Path:
-    """Return a copy of a run as it was when killed in the epoch that follows `epoch`."""
-    shutil.copytree(run, copy)
-    for state in (copy / "checkpoints").iterdir():
-        if state.stem > f"epoch-{epoch:03d}":
-            state.unlink()
-    for path in (copy / "weights.safetensors", copy / "epochs" / "006.safetensors"):
-        path.unlink()
-    return copy
-
-
-def test_last_three_checkpoints_and_the_best_are_kept(unbroken: Path) -> None:
-    rows = [{name: float(value) for name, value in row.items() if value} for row in read_rows(unbroken)]
-    best = int(best_row(rows)["epoch"])
-    kept = {path.name for path in (unbroken / "checkpoints").iterdir()}
-    assert kept == {f"epoch-{epoch:03d}.ckpt" for epoch in {4, 5, 6, best}}
-
-
-def test_schedule_lowers_the_rate_and_keeps_it_in_the_next_phase(unbroken: Path) -> None:
-    rows = read_rows(unbroken)
-    rates = [float(row["lr"]) for row in rows]
-    assert rates == sorted(rates, reverse=True)
-    assert rates[0] == 0.5
-
-
-def test_resume_from_an_epochs_end_equals_the_unbroken_run(unbroken: Path, tmp_path: Path) -> None:
-    resumed = stop_after(STOPPED_AFTER, unbroken, tmp_path / "run")
-    resume(resumed)
-    assert equal_weights(resumed / "epochs" / "006.safetensors", unbroken / "epochs" / "006.safetensors")
-    assert equal_weights(resumed / "weights.safetensors", unbroken / "weights.safetensors")
-    assert without_clock(read_rows(resumed)) == without_clock(read_rows(unbroken))
-    names = ("recipe.yaml", "environment.json", "previews/epoch-005.png", "previews/epoch-006.png")
-    for name in names:
-        assert (resumed / name).read_bytes() == (unbroken / name).read_bytes()
-
-
-def test_tensorboard_has_each_epoch_once_after_a_resume(unbroken: Path, tmp_path: Path) -> None:
-    resumed = stop_after(STOPPED_AFTER, unbroken, tmp_path / "run")
-    resume(resumed)
-    events = EventAccumulator(str(resumed / "events"), {IMAGES: 0, SCALARS: 0}).Reload()
-    assert [event.step for event in events.Scalars("validation/loss")] == [1, 2, 3, 4, 5, 6]
-    assert [event.step for event in events.Images("previews")] == [1, 2, 3, 4, 5, 6]
-
-
-def test_resume_of_a_finished_run_changes_nothing_and_says_so(
-    unbroken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = Path(shutil.copytree(unbroken, tmp_path / "run"))
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    trained = resume(run)
-    assert "all 6 epochs are done" in " ".join(capsys.readouterr().err.split())
-    assert trained.epochs == 6
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-
-
-def test_resume_before_the_first_epoch_ended_starts_anew(scenes: Path, tmp_path: Path) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    train(small_recipe(), scenes, run=whole)
-    for name in ("checkpoints", "epochs", "events", "previews", "curves"):
-        (stopped / name).mkdir(parents=True)
-    for name in ("recipe.yaml", "environment.json", "references.npz"):
-        shutil.copy(whole / name, stopped / name)
-    resume(stopped)
-    assert equal_weights(stopped, whole)
-    assert without_clock(read_rows(stopped)) == without_clock(read_rows(whole))
-
-
-def test_resume_with_another_data_set_is_refused(unbroken: Path, tmp_path: Path) -> None:
-    other = write_scenes(tmp_path / "other", plates=3)
-    with pytest.raises(UserError, match=r"other: is not the data set that .* was begun with"):
-        resume(unbroken, other)
-
-
-def test_resume_finds_the_data_where_it_lies_now(scenes: Path, unbroken: Path, tmp_path: Path) -> None:
-    moved = Path(shutil.copytree(scenes, tmp_path / "moved"))
-    run = stop_after(5, unbroken, tmp_path / "run")
-    assert resume(run, moved).epochs == 6
-
-
-def test_resume_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a run folder"):
-        resume(tmp_path)
 
 
 # What is trained, and how
@@ -426,16 +291,55 @@ def test_loss_that_is_not_finite_names_the_items_and_the_mend(scenes: Path, tmp_
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("part", ["train", "validation"])
-def test_picture_that_ends_early_is_named_and_leaves_no_run(
-    workers: int, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_picture_that_ends_early_is_named_and_the_training_goes_on_once_it_is_mended(
+    workers: int, part: str, tmp_path: Path
 ) -> None:
     data = write_scenes(tmp_path / "data", plates=3)
     recipe = small_recipe(split={"kind": "random", "train": 0.5}, compute=PLAIN.model_copy(update={"workers": workers}))
     broken = data / "bg_fg" / f"{name_of_an_item(data, recipe, part)}.png"
-    broken.write_bytes(broken.read_bytes()[:-30])
-    with pytest.raises(UserError, match=rf"^{broken}: the picture ends early \(truncated file\)[^\n]*$"):
+    normalisation_of(ModestFolder(data))  # kept in the data set, or it would be this that finds the fault
+    with broken_file(broken), pytest.raises(UserError, match=rf"^{broken}: the picture ends early [^\n]*$"):
         train(recipe, data, run=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    if part == "train":  # found before the run began, when the references were fitted
+        assert not (tmp_path / "run").exists()
+    else:
+        assert resume(tmp_path / "run").epochs == 1
+
+
+@contextmanager
+def broken_file(path: Path) -> Iterator[None]:
+    """Let a file end early for a while."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-30])
+    yield
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("part", ["train", "seen"])
+def test_an_item_that_cannot_be_read_can_be_left_out(workers: int, part: str, tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "data", plates=20)
+    recipe = small_recipe(
+        split={"kind": "random"}, on_bad_item="skip", previews=36, compute=PLAIN.model_copy(update={"workers": workers})
+    )
+    name = name_of_an_item(data, recipe, part)
+    with broken_file(data / "bg_fg" / f"{name}.png"):
+        train(recipe, data, run=tmp_path / "run")
+    with (tmp_path / "run" / "skipped.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert ModestFolder(data).name(int(row["item"])) == name
+    assert "ends early" in row["fault"]
+    train(recipe, data, run=tmp_path / "whole")
+    assert not equal_weights(tmp_path / "run", tmp_path / "whole") or part == "seen"
+    assert read_rows(tmp_path / "run") != read_rows(tmp_path / "whole")
+
+
+def test_more_than_one_item_of_a_hundred_is_too_much_to_leave_out(tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "data", plates=20)
+    for path in sorted((data / "bg_fg_mask").iterdir())[:3]:
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"\.png: .*; on_bad_item=skip leaves out 1 items at most, 1 % of all"):
+        train(small_recipe(on_bad_item="skip"), data, run=tmp_path / "run")
 
 
 def name_of_an_item(data: Path, recipe: Recipe, part: str) -> str:

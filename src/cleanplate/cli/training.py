@@ -1,7 +1,7 @@
 """Commands that train networks and set trainings side by side."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,6 +10,9 @@ from cleanplate.errors import UserError
 
 if TYPE_CHECKING:
     from cleanplate.train.fit import Trained
+
+
+Take = Literal["file", "state"]
 
 
 def recipes(as_json: Json = False) -> None:
@@ -31,6 +34,11 @@ def train(
     settings: Settings = None,
     show: Annotated[bool, typer.Option("--print", help="Print the recipe in full and do nothing else.")] = False,
     seeds: Annotated[str | None, typer.Option(help="Train once with each, such as 1,2,3, into RUN-seed-1 …")] = None,
+    stop_after: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after a time such as 45m.")] = None,
+    epochs_now: Annotated[int | None, typer.Option(help="Stop after so many epochs.")] = None,
+    take: Annotated[
+        Take | None, typer.Option(help="With --resume, when recipe.yaml has changed: which recipe to go on with.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network as a recipe says, or go on with a run.
@@ -44,9 +52,11 @@ def train(
             )
         from cleanplate.train.fit import resume as resume_run
 
-        trained = resume_run(resume, data)
+        trained = resume_run(resume, data, stop_after=stop_after, epochs_now=epochs_now, take=take)
         tell(as_json, trained, _say_trained(trained))
         return
+    if take:
+        raise UserError("--take goes with --resume: a new run has one recipe")
     if recipe is None:
         raise UserError("give a recipe (`cleanplate recipes` lists them), or --resume RUN")
     if show:
@@ -58,11 +68,15 @@ def train(
     if data is None:
         raise UserError("--data is missing: give a data set folder (`cleanplate data museum OUT` makes one)")
     numbers = None if seeds is None else _read_seeds(seeds)
+    if numbers and (stop_after or epochs_now):
+        raise UserError("--seeds trains each run to its end; leave out --stop-after and --epochs-now")
     from cleanplate.train.fit import train as train_run
     from cleanplate.train.fit import train_seeds
 
     if numbers is None:
-        trained = train_run(recipe, data, run=run, settings=settings or ())
+        trained = train_run(
+            recipe, data, run=run, settings=settings or (), stop_after=stop_after, epochs_now=epochs_now
+        )
         tell(as_json, trained, _say_trained(trained))
     else:
         all_trained = train_seeds(recipe, data, numbers, run=run, settings=settings or ())
@@ -76,6 +90,8 @@ def train(
 
 
 def _say_trained(trained: "Trained") -> str:
+    if trained.best is None:
+        return f"no epoch has ended yet\nrun folder: {trained.run}"
     figures = "  ".join(
         f"{name} {trained.best['validation/' + name]:.4f}"
         for name in ("iou", "soft_iou", "rmse")

@@ -17,7 +17,6 @@ from cleanplate.compare.summary import (
     Group,
     Loaded,
     Ranking,
-    differing_keys,
     group_by_recipe,
     rank,
     require_comparable,
@@ -28,6 +27,7 @@ from cleanplate.files import write_bytes, write_text
 from cleanplate.metrics import NAMES
 from cleanplate.pictures import write_picture
 from cleanplate.progress import say
+from cleanplate.recipe import differing_keys
 
 
 class Table(NamedTuple):

@@ -1,17 +1,18 @@
 """What runs have come to, grouped by recipe, and which of them is better."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import BaseModel
 
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
+from cleanplate.recipe import differing_keys
 from cleanplate.train.run import Row, Run, best_row
 
 LEAST_STEPS = 300
@@ -144,25 +145,6 @@ def require_comparable(runs: Sequence[Loaded]) -> None:
                 f"{names}: were trained on different splits ({', '.join(differing)}), "
                 "so their figures cannot be ranked; compare runs of one split"
             )
-
-
-def differing_keys(models: Sequence[BaseModel]) -> dict[str, list[Any]]:
-    """Return the keys, dotted, in which models differ, with the value of each; None where one has no such key."""
-    flat = [_flatten(model.model_dump(mode="json")) for model in models]
-    keys = dict.fromkeys(key for values in flat for key in values)
-    found = {key: [values.get(key) for values in flat] for key in keys}
-    return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
-
-
-def _flatten(value: Any, key: str = "") -> dict[str, Any]:
-    pairs: Iterable[tuple[Any, Any]]
-    if isinstance(value, dict):
-        pairs = value.items()
-    elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
-        pairs = enumerate(value)
-    else:
-        return {key: value}
-    return {k: v for name, part in pairs for k, v in _flatten(part, f"{key}.{name}" if key else str(name)).items()}
 
 
 def group_by_recipe(runs: Sequence[Loaded]) -> list[tuple[Group, list[Loaded]]]:

@@ -1,9 +1,12 @@
 """The batches of each epoch, phase by phase, for Lightning."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytorch_lightning as pl
 
-from cleanplate.data.source import BatchLoader, Source, shuffled
+from cleanplate.data.source import Batch, BatchLoader, Skipped, Source, shuffled
 from cleanplate.data.split import Split
 from cleanplate.recipe import Phase, Recipe
 
@@ -11,18 +14,33 @@ from cleanplate.recipe import Phase, Recipe
 class PhasedData(pl.LightningDataModule):
     """Training and validation batches at the size and batch size of the current epoch's phase.
 
-    The trainer must ask anew each epoch: `Trainer(reload_dataloaders_every_n_epochs=1)`.
+    The trainer must ask anew each epoch, and leave the order alone:
+    `Trainer(reload_dataloaders_every_n_epochs=1, use_distributed_sampler=False)`. Goes on in mid-epoch where the
+    trainer was resumed there. Of several processes each has its share of every training batch, and whole validation
+    batches of its own.
 
     Args:
         source: where items come from.
         split: which to train on, and which to validate by.
         recipe: phases and seed.
         workers: processes that read items, beside the one that trains.
+        skipped: takes in the items that cannot be read; when None, the first one ends the training.
     """
 
-    def __init__(self, source: Source, split: Split, recipe: Recipe, workers: int = 0) -> None:
+    def __init__(
+        self, source: Source, split: Split, recipe: Recipe, workers: int = 0, skipped: Skipped | None = None
+    ) -> None:
         super().__init__()
-        self.source, self.split, self.recipe, self.workers = source, split, recipe, workers
+        self.source, self.split, self.recipe, self.workers, self.skipped = source, split, recipe, workers, skipped
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the items left out so far, for the checkpoint."""
+        return {"skipped": self.skipped.faults} if self.skipped else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the items that a checkpoint knows to be left out."""
+        if self.skipped:
+            self.skipped.faults |= state_dict["skipped"]
 
     @property
     def epoch(self) -> int:
@@ -36,25 +54,54 @@ class PhasedData(pl.LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         """Return the epoch's training batches in their order; what does not fill a batch waits for another epoch."""
-        order = shuffled(self.split.train, self.recipe.seed, self.epoch)
-        size = self.phase.batch_size
-        return self._load(order[: steps_per_epoch(len(order), size) * size])
+        rank, processes = self._place()
+        order, size = shuffled(self.split.train, self.recipe.seed, self.epoch), self.phase.batch_size * processes
+        steps = steps_per_epoch(len(order), size)
+        shares = [np.array_split(order[n * size : (n + 1) * size], processes)[rank] for n in range(steps)]
+        return self._load(np.concatenate(shares), self._batches_done())
 
     def val_dataloader(self) -> list[BatchLoader]:
         """Return the validation batches, a loader for each part of the split."""
-        return [self._load(part) for part in self.split.parts.values()]
+        rank, processes = self._place()
+        size, loaders = self.phase.batch_size, []
+        for part in self.split.parts.values():
+            batches = [part[start : start + size] for start in range(0, len(part), size)]
+            loaders.append(self._load(np.concatenate([part[:0], *batches[rank::processes]])))
+        return loaders
 
-    def _load(self, indices: np.ndarray) -> BatchLoader:
-        phase = self.phase
+    def read(self, items: Sequence[int]) -> Batch:
+        """Return items at the current phase's size, as the epoch has them."""
+        (batch,) = self._load(np.array(items), batch_size=len(items))
+        return batch
+
+    def _place(self) -> tuple[int, int]:
+        """Return which process this is, and of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _batches_done(self) -> int:
+        """Return how many of the epoch's batches a resumed trainer has done already."""
+        if not self.trainer or not is_within_epoch(self.trainer):
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+
+    def _load(self, indices: np.ndarray, done: int = 0, batch_size: int | None = None) -> BatchLoader:
         return BatchLoader(
             self.source,
             indices,
-            size=phase.size,
-            batch_size=phase.batch_size,
+            size=self.phase.size,
+            batch_size=batch_size or self.phase.batch_size,
             seed=self.recipe.seed,
             epoch=self.epoch,
-            workers=self.workers,
+            workers=self.workers if batch_size is None else 0,
+            done=done,
+            skipped=self.skipped,
         )
+
+
+def is_within_epoch(trainer: pl.Trainer) -> bool:
+    """Tell whether an epoch has begun and not ended, be it that it was restored so."""
+    epoch: Any = trainer.fit_loop.epoch_progress.current
+    return epoch.started > epoch.processed
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:
@@ -62,6 +109,11 @@ def steps_per_epoch(items: int, batch_size: int) -> int:
     return max(1, items // batch_size)
 
 
-def steps_of_run(items: int, recipe: Recipe) -> int:
-    """Return how many steps the whole run takes on so many training items."""
-    return sum(phase.epochs * steps_per_epoch(items, phase.batch_size) for phase in recipe.phases)
+def steps_before(epoch: int, items: int, recipe: Recipe, processes: int = 1) -> int:
+    """Return how many steps there are before an epoch, from 0, on so many training items."""
+    steps = 0
+    for phase in recipe.phases:
+        epochs = min(epoch, phase.epochs)
+        steps += epochs * steps_per_epoch(items, phase.batch_size * processes)
+        epoch -= epochs
+    return steps

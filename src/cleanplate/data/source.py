@@ -64,23 +64,79 @@ def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(indices)
 
 
-class _Batches(Dataset[Batch | UserError]):
-    def __init__(self, source: Source, indices: np.ndarray, size: int, batch_size: int, seed: int, epoch: int) -> None:
-        self.source, self.size, self.seed, self.epoch = source, size, seed, epoch
+class Skipped:
+    """Items that cannot be read, and are left out of their batches; 1 % of all items at most.
+
+    Args:
+        items: how many items there are.
+    """
+
+    def __init__(self, items: int) -> None:
+        self.limit = items // 100
+        self.faults: dict[int, str] = {}
+        """What is wrong with each item."""
+
+    def note(self, index: int, fault: str) -> None:
+        """Take in an item.
+
+        Raises:
+            UserError: it is one too many.
+        """
+        if index not in self.faults and len(self.faults) >= self.limit:
+            raise UserError(f"{fault}; on_bad_item=skip leaves out {self.limit} items at most, 1 % of all")
+        self.faults[index] = fault
+
+
+class _Batches(Dataset[tuple[Batch | UserError, dict[int, str]]]):
+    """Batches with the faults of items left out; a fault that ends all is handed over, not raised.
+
+    A worker process would wrap it in a traceback.
+    """
+
+    def __init__(
+        self, source: Source, indices: np.ndarray, size: int, batch_size: int, seed: int, epoch: int, skip_bad: bool
+    ) -> None:
+        self.source, self.size, self.seed, self.epoch, self.skip_bad = source, size, seed, epoch, skip_bad
         self.groups = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, number: int) -> Batch | UserError:
+    def __getitem__(self, number: int) -> tuple[Batch | UserError, dict[int, str]]:
+        items = self.groups[number].tolist()
         try:
-            return self.source.batch(self.groups[number].tolist(), self.size, self.seed, self.epoch)
-        except UserError as error:  # handed over, since a worker process would wrap it in a traceback
-            return error
+            return self._read(items), {}
+        except UserError as error:
+            faults = {item: fault for item in items if (fault := self._fault_of(item))} if self.skip_bad else {}
+            good = [item for item in items if item not in faults]
+            return (self._read(good), faults) if faults and good else (error, {})
+
+    def _read(self, items: list[int]) -> Batch:
+        return self.source.batch(items, self.size, self.seed, self.epoch)
+
+    def _fault_of(self, item: int) -> str | None:
+        try:
+            self._read([item])
+        except UserError as error:
+            return str(error)
+        return None
 
 
 class BatchLoader(DataLoader[Batch]):
-    """Load the items `indices` of a source, in that order, batch by batch; the last batch may be smaller."""
+    """Load the items `indices` of a source, in that order, batch by batch; the last batch may be smaller.
+
+    Args:
+        source: where items come from.
+        indices: their numbers.
+        size: pixels a side.
+        batch_size: items a batch.
+        seed: of what the source draws at random.
+        epoch: likewise.
+        workers: processes that read, beside this one.
+        done: so many batches are not loaded; the length stays that of all.
+        skipped: takes in the items that cannot be read, which their batches then do without; when None, the first one
+            ends everything.
+    """
 
     def __init__(
         self,
@@ -92,17 +148,29 @@ class BatchLoader(DataLoader[Batch]):
         seed: int = 0,
         epoch: int = 0,
         workers: int = 0,
+        done: int = 0,
+        skipped: Skipped | None = None,
     ) -> None:
+        batches = _Batches(source, indices, size, batch_size, seed, epoch, skipped is not None)
+        self.skipped = skipped
         super().__init__(
-            _Batches(source, indices, size, batch_size, seed, epoch),  # type: ignore[arg-type]  # errors end in __iter__
+            batches,  # type: ignore[arg-type]  # errors end in __iter__
             batch_size=None,
+            sampler=range(done, len(batches)),
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
         )
 
+    def __len__(self) -> int:
+        """Return the number of all batches, done ones included."""
+        return len(self.dataset)  # type: ignore[arg-type]  # ours has a length
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator does all that is asked of it
         """Yield the batches; a fault of the data is raised here, as it is."""
-        for batch in super().__iter__():
+        for batch, faults in super().__iter__():  # what _Batches gives
             if isinstance(batch, UserError):
                 raise batch
+            if self.skipped:
+                for item, fault in faults.items():
+                    self.skipped.note(item, fault)
             yield batch

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from cleanplate.data.card import ChannelStatistics, Normalisation, write_card
 from cleanplate.data.modest import ModestFolder, Pictures
+from cleanplate.data.source import Skipped
+from cleanplate.errors import UserError
 from cleanplate.pictures import write_picture
 from cleanplate.progress import track
 from cleanplate.sheet import colour_depth, draw_sheet
@@ -52,16 +54,30 @@ class _Item(NamedTuple):
     histogram: np.ndarray | None
 
 
-def measure(folder: ModestFolder) -> Statistics:
+def measure(folder: ModestFolder, skipped: Skipped | None = None) -> Statistics:
     """Measure a data set over a sample of its items.
+
+    Args:
+        folder: the data set.
+        skipped: takes in the items that cannot be read; when None, the first one is the end.
 
     Raises:
         UserError: an item cannot be read.
     """
+
+    def measure_item(index: int) -> _Item | None:
+        try:
+            return _measure_item(folder.read(index))
+        except UserError as error:
+            if not skipped:
+                raise
+            skipped.note(index, str(error))
+            return None
+
     indices = _sample(len(folder), SAMPLE)
     with ThreadPoolExecutor() as pool:
-        measured = pool.map(lambda index: _measure_item(folder.read(index)), indices)
-        items = list(track(measured, len(indices), "measuring"))
+        measured = track(pool.map(measure_item, indices), len(indices), "measuring")
+        items = [item for item in measured if item]
     shares = np.array([item.foreground for item in items])
     histograms = [item.histogram for item in items if item.histogram is not None]
     plate, frame, mask, depth = (_pool(items, field) for field in ("plate", "frame", "mask", "depth"))
@@ -69,7 +85,7 @@ def measure(folder: ModestFolder) -> Statistics:
         raise AssertionError("a data set has items, and an item has these")
     return Statistics(
         items=len(folder),
-        sampled=len(indices),
+        sampled=len(items),
         plates=len(np.unique(folder.plates())),
         items_with_depth=int(folder.labelled().sum()),
         normalisation=Normalisation(plate=_channels(*plate), frame=_channels(*frame)),
@@ -85,10 +101,10 @@ def measure(folder: ModestFolder) -> Statistics:
     )
 
 
-def normalisation_of(folder: ModestFolder) -> Normalisation:
+def normalisation_of(folder: ModestFolder, skipped: Skipped | None = None) -> Normalisation:
     """Return the statistics a data set's pictures are normalised by: its card's, or measured now and kept there."""
     if folder.card.normalisation is None:
-        folder.card.normalisation = measure(folder).normalisation
+        folder.card.normalisation = measure(folder, skipped).normalisation
         _keep(folder)
     return folder.card.normalisation
 

@@ -23,6 +23,10 @@ class Prediction(NamedTuple):
         """Return the logits in float32, as losses and metrics want them after autocast."""
         return Prediction(self.mask_logits.float(), None if self.depth_logits is None else self.depth_logits.float())
 
+    def detach(self) -> "Prediction":
+        """Return the logits without what led to them."""
+        return Prediction(self.mask_logits.detach(), None if self.depth_logits is None else self.depth_logits.detach())
+
 
 def require_fitting(plate: Tensor, frame: Tensor) -> None:
     """Refuse inputs that no network takes.

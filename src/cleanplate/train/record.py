@@ -1,6 +1,7 @@
-"""After each epoch: weights, a full checkpoint, a row of metrics.csv, TensorBoard and previews."""
+"""After each epoch: weights, a row of metrics.csv, TensorBoard and previews."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -31,8 +32,32 @@ class _Network(nn.Module):
         return [logits for logits in self.model(plate, frame) if logits is not None]
 
 
+class Clock:
+    """The seconds that an epoch has taken so far, by what they were spent on.
+
+    Args:
+        seconds: what was spent already, before the run was stopped.
+    """
+
+    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
+        self.seconds = {"training": 0.0, "validation": 0.0, **(seconds or {})}
+        self.running: str | None = None
+        self.since = 0.0
+
+    def start(self, name: str) -> None:
+        """Count for `name` from now on."""
+        self.seconds = self.read()
+        self.running, self.since = name, time.perf_counter()
+
+    def read(self) -> dict[str, float]:
+        """Return the seconds up to now."""
+        if self.running is None:
+            return self.seconds
+        return self.seconds | {self.running: self.seconds[self.running] + time.perf_counter() - self.since}
+
+
 class Record(Callback):
-    """Write down what each epoch has come to.
+    """Write down what each epoch has come to; of several processes, the first writes.
 
     The rows of the finished epochs travel in the checkpoint, and metrics.csv is written anew from them, so that no
     epoch is doubled or missing after a resume.
@@ -47,18 +72,22 @@ class Record(Callback):
         self.run, self.card, self.preview_items = run, card, preview_items
         self.rows: list[Row] = []
         self.writer: SummaryWriter | None = None
-        self.started = 0.0
+        self.clock = Clock()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows, for the checkpoint."""
-        return {"rows": self.rows}
+        """Return the rows and the epoch's times, for the checkpoint."""
+        return {"rows": self.rows, "seconds": self.clock.read()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the rows of a checkpoint."""
+        """Take up the rows of a checkpoint, and an epoch's times where it had begun."""
         self.rows = state["rows"]
+        self.clock = Clock(state["seconds"])
 
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Open TensorBoard's log; what a run that was stopped had written past its checkpoint is hidden."""
+        self.clock.start("training")
+        if not trainer.is_global_zero:
+            return
         first = not self.rows
         self.writer = SummaryWriter(str(self.run.events), purge_step=None if first else len(self.rows) + 1)
         if first and isinstance(task, CleanplateTask):
@@ -69,18 +98,21 @@ class Record(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Start the epoch's clock."""
-        self.started = time.perf_counter()
+        self.clock = Clock()
+        self.clock.start("training")
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        """Stop the clock of the training part."""
-        self.trained = time.perf_counter()
+    def on_validation_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Let the clock count for the validation."""
+        self.clock.start("validation")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        """Write everything down; the checkpoint comes last, so that whatever it knows of is there."""
+        """Write everything down."""
         if not isinstance(task, CleanplateTask) or not isinstance(data := trainer.datamodule, PhasedData):  # type: ignore[attr-defined]
             raise TypeError("Record goes with CleanplateTask and PhasedData")
         row = self._row(trainer, task, data)
         self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
         epoch = row["epoch"]
 
         card = self.card.model_copy(update={"size": data.phase.size})
@@ -89,12 +121,12 @@ class Record(Callback):
         if best is row:
             save_weights(self.run.weights, task.model, card)
         self._draw(task, data, epoch)
+        if data.skipped:
+            self.run.write_skipped(data.skipped.faults)
         self._log(row)
         self.run.write_rows(self.rows)
         title = f"{data.recipe.name}: {len(data.split.train):,} training items, {row['steps']:,} steps"
         draw_curves(self.rows, self.run.curves, title)
-        trainer.save_checkpoint(self.run.checkpoint(epoch))
-        self.run.drop_old_checkpoints(best["epoch"])
 
     def teardown(self, trainer: pl.Trainer, task: pl.LightningModule, stage: str) -> None:
         """Close TensorBoard's log."""
@@ -103,7 +135,8 @@ class Record(Callback):
 
     def _row(self, trainer: pl.Trainer, task: CleanplateTask, data: PhasedData) -> Row:
         phase, optimizer = data.phase, trainer.optimizers[0]
-        items = phase.batch_size * trainer.num_training_batches
+        items = phase.batch_size * trainer.num_training_batches * trainer.world_size
+        seconds = self.clock.read()
         row: Row = {
             "epoch": data.epoch + 1,
             "phase": data.recipe.phase_at(data.epoch)[0] + 1,
@@ -111,8 +144,8 @@ class Record(Callback):
             "batch_size": phase.batch_size,
             "steps": trainer.global_step,
             "lr": optimizer.param_groups[0]["lr"],
-            "seconds": round(time.perf_counter() - self.started, 2),
-            "items_per_second": round(items / (self.trained - self.started), 2),
+            "seconds": round(sum(seconds.values()), 2),
+            "items_per_second": round(items / seconds["training"], 2),
         }
         for part, figures in task.figures().items():
             row |= {f"{part}/{name}": value for name, value in figures.items()}
@@ -121,7 +154,7 @@ class Record(Callback):
     def _draw(self, task: CleanplateTask, data: PhasedData, epoch: int) -> None:
         if not self.preview_items:
             return
-        batch = data.source.batch(self.preview_items, data.phase.size, data.recipe.seed, data.epoch)
+        batch = data.read(self.preview_items)
         model = task.ready_model().eval()
         sheet = draw_previews(model, batch)
         model.train()

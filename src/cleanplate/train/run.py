@@ -13,14 +13,15 @@ from typing import Any
 
 from cleanplate import __version__
 from cleanplate.errors import UserError
-from cleanplate.files import require_vacant, write_text
+from cleanplate.files import require_vacant, whole_folder, write_text
 from cleanplate.recipe import Recipe, load_recipe
 from cleanplate.references import References
 
 Row = dict[str, Any]
-"""An epoch's row of metrics.csv; None where a figure does not exist."""
+"""An epoch's row of metrics.csv and times.csv; None where a figure does not exist."""
 
-KEPT_CHECKPOINTS = 3
+CLOCK = ("seconds", "items_per_second")
+"""The columns of a row that no two runs share; they lie in times.csv, so that metrics.csv can be had again."""
 
 
 class Run:
@@ -36,6 +37,8 @@ class Run:
         self.environment_file = path / "environment.json"
         self.references = path / "references.npz"
         self.metrics = path / "metrics.csv"
+        self.times = path / "times.csv"
+        self.skipped = path / "skipped.csv"
         self.weights = path / "weights.safetensors"
         self.events = path / "events"
         self.previews = path / "previews"
@@ -72,10 +75,16 @@ class Run:
 
     def begin(self, recipe: Recipe, environment: Mapping[str, Any], references: References) -> None:
         """Make the folder and write what the run is: from here on it can be resumed."""
-        for folder in (self.events, self.previews, self.epochs, self.checkpoints, self.curves):
-            folder.mkdir(parents=True, exist_ok=True)
-        references.save(self.references)
-        write_text(self.environment_file, json.dumps(environment, indent=2) + "\n")
+        with whole_folder(self.path) as path:
+            new = Run(path)
+            for folder in (new.events, new.previews, new.epochs, new.checkpoints, new.curves):
+                folder.mkdir()
+            references.save(new.references)
+            write_text(new.environment_file, json.dumps(environment, indent=2) + "\n")
+            new.write_recipe(recipe)
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write recipe.yaml."""
         write_text(self.recipe_file, recipe.to_yaml())
 
     def recipe(self) -> Recipe:
@@ -98,34 +107,21 @@ class Run:
             raise UserError(f"{self.environment_file}: cannot be read ({error}); the run folder is damaged") from None
 
     def write_rows(self, rows: Sequence[Row]) -> None:
-        """Write metrics.csv, a row an epoch; a figure that does not exist is left empty."""
-        table = io.StringIO()
-        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.metrics, table.getvalue())
+        """Write metrics.csv and times.csv, a row an epoch; a figure that does not exist is left empty."""
+        write_text(self.times, _as_csv(rows, ["epoch", *CLOCK]))  # first, so that every row of metrics has its times
+        write_text(self.metrics, _as_csv(rows, [name for name in rows[0] if name not in CLOCK]))
+
+    def write_skipped(self, faults: Mapping[int, str]) -> None:
+        """Write skipped.csv, the items that could not be read and were left out."""
+        rows = [{"item": item, "fault": fault} for item, fault in sorted(faults.items())]
+        write_text(self.skipped, _as_csv(rows, ["item", "fault"]))
 
     def rows(self) -> list[Row]:
-        """Read metrics.csv, numbers as numbers; no rows before the first epoch has ended."""
+        """Read metrics.csv and times.csv, numbers as numbers; no rows before the first epoch has ended."""
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline="") as file:
-            return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-    def checkpoint(self, epoch: int) -> Path:
-        """Return where the full state after `epoch` (from 1) lies."""
-        return self.checkpoints / f"epoch-{epoch:03d}.ckpt"
-
-    def newest_checkpoint(self) -> Path | None:
-        """Return the newest full state, or None before the first epoch has ended."""
-        return max(self.checkpoints.glob("epoch-*.ckpt"), default=None)
-
-    def drop_old_checkpoints(self, best: int) -> None:
-        """Keep the full states of the last epochs and of the epoch `best`."""
-        states = sorted(self.checkpoints.glob("epoch-*.ckpt"))
-        for path in states[:-KEPT_CHECKPOINTS]:
-            if path != self.checkpoint(best):
-                path.unlink()
+        times = {row["epoch"]: row for row in _read_csv(self.times)}
+        return [row | times[row["epoch"]] for row in _read_csv(self.metrics)]
 
 
 def best_row(rows: Sequence[Row]) -> Row:
@@ -153,6 +149,19 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()
+
+
+def _read_csv(path: Path) -> list[Row]:
+    with path.open(newline="") as file:
+        return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _number(text: str) -> float | int | str | None:

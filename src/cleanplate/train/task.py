@@ -1,6 +1,7 @@
 """What happens in a step: the network, its loss and its metrics, as a LightningModule."""
 
-from collections import defaultdict
+import math
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -13,13 +14,14 @@ from torchmetrics import MeanMetric
 
 from cleanplate.data.augment import augment, flip
 from cleanplate.data.card import DepthMeaning, Normalisation
-from cleanplate.data.module import steps_of_run
+from cleanplate.data.module import steps_before
 from cleanplate.data.source import Batch
 from cleanplate.errors import UserError
-from cleanplate.losses import create_loss
+from cleanplate.losses import LOSSES, create_loss
 from cleanplate.metrics import MaskDepthMetrics
 from cleanplate.models import Prediction, create_model
 from cleanplate.models.ready import Normalise, ReadyModel
+from cleanplate.progress import say
 from cleanplate.recipe import Recipe, Sgd
 from cleanplate.train.schedule import learning_rate
 
@@ -27,11 +29,18 @@ Figures = dict[str, float | None]
 
 
 class Tally:
-    """Losses and metrics over the batches of an epoch."""
+    """Losses and metrics over the batches of an epoch, and over all processes.
 
-    def __init__(self, depth: DepthMeaning, device: torch.device) -> None:
+    Args:
+        loss: the name of the loss.
+        depth: what the depth numbers mean.
+        device: where to count.
+    """
+
+    def __init__(self, loss: str, depth: DepthMeaning, device: torch.device) -> None:
         self.metrics = MaskDepthMetrics(depth.near, depth.far).to(device)
-        self.losses: defaultdict[str, MeanMetric] = defaultdict(partial(_mean, device))
+        # all of them from the start, since a process that had no batch must take part in adding up
+        self.losses = {name: MeanMetric().set_dtype(torch.double).to(device) for name in ("loss", *LOSSES[loss])}
 
     def update(self, prediction: Prediction, losses: dict[str, Tensor], batch: Batch) -> None:
         """Count in a batch: its logits in float32, its losses and its truth."""
@@ -46,14 +55,22 @@ class Tally:
         for name, mean in other.losses.items():
             self.losses[name].merge_state(mean)
 
+    def state(self, add: Callable[[Tensor], Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Return all that was counted, each sum as `add` makes it of this process's."""
+        counted = {"metrics": self.metrics, **self.losses}
+        return {
+            name: {key: add(getattr(metric, key)) for key in metric.metric_state} for name, metric in counted.items()
+        }
+
+    def load(self, state: dict[str, dict[str, Tensor]]) -> None:
+        """Count in what another one had counted."""
+        for name, metric in {"metrics": self.metrics, **self.losses}.items():
+            metric.merge_state({key: x.to(metric.device) for key, x in state[name].items()})
+
     def compute(self) -> Figures:
         """Return `loss`, its parts and the metrics."""
         losses: Figures = {name: float(mean.compute()) for name, mean in self.losses.items()}
         return losses | self.metrics.compute()
-
-
-def _mean(device: torch.device) -> MeanMetric:
-    return MeanMetric().to(device)
 
 
 class CleanplateTask(pl.LightningModule):
@@ -72,12 +89,15 @@ class CleanplateTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.recipe, self.parts, self.depth = recipe, parts, depth
-        self.total_steps = steps_of_run(train_items, recipe)
+        self.train_items = train_items
         self.model = create_model(recipe.model)
         self.loss = create_loss(recipe.loss)
         self.normalise_plate = Normalise(normalisation.plate.mean, normalisation.plate.std)
         self.normalise_frame = Normalise(normalisation.frame.mean, normalisation.frame.std)
         self.tallies: dict[str, Tally] = {}
+        self.updating = False
+        """Whether the step has begun to change the network; till then it can be undone."""
+        self.skipped_steps = 0
         self.finished_losses: list[float] = []
         """The validation loss of each finished epoch, which the schedule goes by."""
 
@@ -122,36 +142,71 @@ class CleanplateTask(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the count of the epoch."""
-        self.tallies["train"] = Tally(self.depth, self.device)
+        self.tallies["train"] = self._new_tally()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the learning rate of this step."""
-        rate = learning_rate(self.recipe, self.finished_losses, self.global_step / self.total_steps)
+        """Set the learning rate of this step, and remember what its forward pass will change."""
+        steps = partial(steps_before, items=self.train_items, recipe=self.recipe, processes=self.trainer.world_size)
+        progress = (steps(self.current_epoch) + batch_idx) / steps(self.recipe.epochs)
+        rate = learning_rate(self.recipe, self.finished_losses, progress)
         for group in self.optimizers().param_groups:  # type: ignore[union-attr]  # one optimiser, not a list
             group["lr"] = rate
+        self._before_step = [buffer.clone() for buffer in self.model.buffers()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch.
+        """Return the loss of a batch."""
+        batch = self.augmented(batch, self.current_epoch)
+        prediction, losses = self.losses(batch)
+        self._step = prediction.detach(), {name: value.detach() for name, value in losses.items()}, batch
+        return losses["loss"]
+
+    def on_after_backward(self) -> None:
+        """Count the step in, or leave it out where loss or gradient is not finite.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: no more steps may be left out.
         """
-        batch = self.augmented(batch, self.current_epoch)
-        loss = self._count(self.tallies["train"], batch)
-        if not loss.isfinite():
-            raise UserError(
-                f"the loss is {loss.item()} at step {self.global_step} (items {batch.indices.tolist()}); "
-                "lower optimizer.lr, or look at these items"
-            )
-        return loss
+        prediction, losses, batch = self._step
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        if not (losses["loss"] + torch.nn.utils.get_total_norm(gradients)).isfinite():
+            self._leave_out(float(losses["loss"]), batch.indices.tolist())
+            return
+        self.updating = True
+        with torch.autocast(self.device.type, enabled=False):
+            self.tallies["train"].update(prediction, losses, batch)
+
+    def undo_forward(self) -> None:
+        """Give the running statistics of the norms back what they were before the step."""
+        with torch.no_grad():
+            for buffer, before in zip(self.model.buffers(), self._before_step, strict=True):
+                buffer.copy_(before)
+
+    def _leave_out(self, loss: float, items: list[int]) -> None:
+        what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
+        where = f"{what} at step {self.global_step} (items {items})"
+        if self.skipped_steps >= self.recipe.skip_nonfinite:
+            raise UserError(f"{where}; lower optimizer.lr, or look at these items")
+        self.skipped_steps += 1
+        say(f"note: {where}; left out, {self.skipped_steps} of skip_nonfinite={self.recipe.skip_nonfinite}")
+        self.undo_forward()
+        self.zero_grad(set_to_none=True)  # so that the optimiser has nothing to do
+
+    def on_validation_start(self) -> None:
+        """Let all processes validate the network of the first one, whose norms they do not share on a CPU."""
+        if self.trainer.world_size > 1:
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def on_validation_epoch_start(self) -> None:
         """Begin the count of the validation."""
-        self.tallies |= {part: Tally(self.depth, self.device) for part in self.parts}
+        self.tallies |= {part: self._new_tally() for part in self.parts}
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count in a batch of one of the parts."""
-        self._count(self.tallies[self.parts[dataloader_idx]], batch.as_float())
+        batch = batch.as_float()
+        prediction, losses = self.losses(batch)
+        with torch.autocast(self.device.type, enabled=False):
+            self.tallies[self.parts[dataloader_idx]].update(prediction, losses, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures over all parts, as `validation/iou` and so on, and remember the loss for the schedule."""
@@ -174,16 +229,21 @@ class CleanplateTask(pl.LightningModule):
         return everything.compute()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the schedule goes by."""
+        """Keep what the schedule goes by, and what the epoch has counted so far, over all processes."""
         checkpoint["finished_losses"] = self.finished_losses
+        checkpoint["skipped_steps"] = self.skipped_steps
+        checkpoint["counted"] = self.tallies["train"].state(self._add_up)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it up again."""
+        """Take it up again; of several processes, the first has all of the count."""
         self.finished_losses = checkpoint["finished_losses"]
+        self.skipped_steps = checkpoint["skipped_steps"]
+        self.tallies["train"] = self._new_tally()
+        if self.trainer.is_global_zero:
+            self.tallies["train"].load(checkpoint["counted"])
 
-    def _count(self, tally: Tally, batch: Batch) -> Tensor:
-        """Predict, count loss and metrics in, return the loss."""
-        prediction, losses = self.losses(batch)
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            tally.update(prediction, losses, batch)
-        return losses["loss"]
+    def _new_tally(self) -> Tally:
+        return Tally(self.recipe.loss, self.depth, self.device)
+
+    def _add_up(self, x: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(x.clone(), reduce_op="sum")

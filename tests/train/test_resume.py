@@ -1,0 +1,427 @@
+"""A run that is stopped, killed or harmed goes on, and ends with what it would have had."""
+
+import errno
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from chaos import SAME, differences, kill_often
+from chaos import small_recipe as chaos_recipe
+from scenes import write_scenes
+from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, EventAccumulator
+from trainings import equal_weights, parameters, read_rows, small_recipe
+
+from cleanplate import Recipe, UserError, resume, train
+from cleanplate.models.masknet import MaskNet
+from cleanplate.recipe import Augmentation, Contrast, HueSaturationValue, Phase, Plateau, Sgd
+from cleanplate.train.run import best_row
+from cleanplate.train.state import read_state
+
+RECIPE = small_recipe(
+    optimizer=Sgd(lr=0.5),
+    schedule=Plateau(patience=0, factor=0.2),
+    phases=(Phase(size=32, epochs=4, batch_size=6), Phase(size=64, epochs=2, batch_size=4)),
+    augmentation=Augmentation(hue_saturation_value=HueSaturationValue(), contrast=Contrast()),
+    previews=2,
+)
+STEPS = 4 * 4 + 2 * 6
+"""Of 26 training items."""
+
+
+@pytest.fixture(scope="module")
+def unbroken(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six epochs of a masknet in two phases, whose learning rate falls with the validation loss."""
+    return Path(train(RECIPE, scenes, run=tmp_path_factory.mktemp("unbroken") / "run").run)
+
+
+@pytest.fixture
+def on_call(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Give a function that lets something happen within a given training or validation step."""
+    with monkeypatch.context() as patches:
+
+        def arrange(number: int, happen: Callable[[], Any], *, training: bool = True) -> None:
+            calls, forward = 0, MaskNet.forward
+
+            def watched(self: MaskNet, plate: torch.Tensor, frame: torch.Tensor) -> Any:
+                nonlocal calls
+                calls += self.training == training
+                if calls == number and self.training == training:
+                    calls += 1
+                    changed = happen()
+                    if changed is not None:
+                        plate = plate * changed
+                return forward(self, plate, frame)
+
+            patches.setattr(MaskNet, "forward", watched)
+
+        yield lambda *args, **options: (patches.undo(), arrange(*args, **options))[1]
+
+
+def send(*numbers: int) -> None:
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+def assert_same(run: Path, other: Path) -> None:
+    assert differences(run, other) == []
+    assert all(list(run.glob(pattern)) for pattern in SAME)
+
+
+def states(run: Path) -> list[int]:
+    return sorted(int(path.stem.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*.ckpt"))
+
+
+def back_to(steps: int, run: Path, copy: Path) -> Path:
+    """Return a copy of a run in which the states past a step are gone."""
+    shutil.copytree(run, copy)
+    for state in (copy / "checkpoints").iterdir():
+        if int(state.stem.removeprefix("step-")) > steps:
+            state.unlink()
+    return copy
+
+
+def test_last_three_states_and_the_best_are_kept(unbroken: Path) -> None:
+    rows = [{name: float(value) for name, value in row.items() if value} for row in read_rows(unbroken)]
+    assert set(states(unbroken)) == {16, 22, 28, int(best_row(rows)["steps"])}
+
+
+def test_schedule_lowers_the_rate_and_keeps_it_in_the_next_phase(unbroken: Path) -> None:
+    rates = [float(row["lr"]) for row in read_rows(unbroken)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == 0.5
+
+
+# Stops
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5, 16, 17, 20, 28])
+def test_a_run_stopped_in_any_step_ends_as_if_it_had_not_been(
+    step: int, unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+    on_call(step, lambda: send(signal.SIGTERM))
+    with pytest.raises(SystemExit) as stop:
+        train(RECIPE, scenes, run=run)
+    assert stop.value.code == 143
+    assert states(run)[-1] == step
+    resume(run)
+    assert_same(run, unbroken)
+
+
+@pytest.mark.parametrize("batch", [2, 4, 30])  # the first call draws TensorBoard's graph
+def test_a_run_stopped_in_validation_validates_anew(
+    batch: int, unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+    on_call(batch, lambda: send(signal.SIGINT), training=False)
+    with pytest.raises(KeyboardInterrupt, match="go on with `cleanplate train --resume"):
+        train(RECIPE, scenes, run=run)
+    resume(run)
+    assert_same(run, unbroken)
+
+
+def test_the_second_ctrl_c_stops_within_the_step_and_loses_nothing_else(
+    unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+    on_call(7, lambda: send(signal.SIGINT, signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match="go on with"):
+        train(RECIPE, scenes, run=run)
+    assert states(run)[-1] == 6
+    resume(run)
+    assert_same(run, unbroken)
+
+
+def test_a_run_in_stretches_ends_as_if_it_had_been_one(unbroken: Path, scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = train(RECIPE, scenes, run=run, epochs_now=1)
+    assert first.epochs == 1
+    assert resume(run, epochs_now=2).epochs == 3
+    stopped = resume(run, stop_after="0s")
+    assert stopped.epochs == 3
+    assert states(run)[-1] == 13
+    assert resume(run, epochs_now=9).epochs == 6
+    assert_same(run, unbroken)
+
+
+def test_a_run_stopped_before_its_first_epoch_has_no_best_epoch(scenes: Path, tmp_path: Path) -> None:
+    assert train(RECIPE, scenes, run=tmp_path / "run", stop_after="0s").best is None
+
+
+def test_states_are_written_by_time(scenes: Path, tmp_path: Path, on_call: Callable[..., None]) -> None:
+    run = tmp_path / "run"
+    found: list[list[int]] = []
+    on_call(3, lambda: found.append(states(run)))
+    train(small_recipe(checkpoint_minutes=1e-6), scenes, run=run)
+    assert found == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stop_after": "soon"}, "--stop-after soon: expected a time such as 45m"),
+        ({"stop_after": ""}, "expected a time"),
+        ({"epochs_now": 0}, "--epochs-now 0: give 1 or more"),
+    ],
+)
+def test_stretches_that_are_none_are_refused(options: Any, words: str, scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        train(RECIPE, scenes, run=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_kills_at_random_moments_leave_no_trace(scenes: Path, tmp_path: Path) -> None:
+    recipe = chaos_recipe("masknet").model_copy(update={"checkpoint_minutes": 0.1 / 60})
+    found = kill_often(recipe, scenes, tmp_path, kills=8, longest=3, seed=1)
+    assert found.kills == 8
+    assert found.finished_runs >= 1
+    assert found.differing == []
+
+
+# What a resume finds
+
+
+def test_resume_from_an_epochs_end_equals_the_unbroken_run(unbroken: Path, tmp_path: Path) -> None:
+    run = back_to(16, unbroken, tmp_path / "run")
+    for path in (run / "weights.safetensors", run / "epochs" / "006.safetensors"):
+        path.unlink()
+    resume(run)
+    assert_same(run, unbroken)
+    for name in ("recipe.yaml", "environment.json"):
+        assert (run / name).read_bytes() == (unbroken / name).read_bytes()
+
+
+def test_tensorboard_has_each_epoch_once_after_a_resume(unbroken: Path, tmp_path: Path) -> None:
+    run = back_to(16, unbroken, tmp_path / "run")
+    resume(run)
+    events = EventAccumulator(str(run / "events"), {IMAGES: 0, SCALARS: 0}).Reload()
+    assert [event.step for event in events.Scalars("validation/loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.step for event in events.Images("previews")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_resume_of_a_finished_run_changes_nothing_and_says_so(
+    unbroken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(unbroken, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    trained = resume(run)
+    assert "all 6 epochs are done" in " ".join(capsys.readouterr().err.split())
+    assert trained.epochs == 6
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_resume_before_the_first_state_starts_anew(unbroken: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for name in ("checkpoints", "epochs", "events", "previews", "curves"):
+        (run / name).mkdir(parents=True)
+    for name in ("recipe.yaml", "environment.json", "references.npz"):
+        shutil.copy(unbroken / name, run / name)
+    resume(run)
+    assert_same(run, unbroken)
+
+
+def test_what_was_being_written_when_a_run_was_killed_is_cleared_away(unbroken: Path, tmp_path: Path) -> None:
+    run = back_to(16, unbroken, tmp_path / "run")
+    for name in ("checkpoints/.step-000000020.ckpt.partial", ".metrics.csv.partial"):
+        (run / name).write_bytes(b"half")
+    resume(run)
+    assert not list(run.rglob(".*"))
+    assert_same(run, unbroken)
+
+
+def test_resume_with_another_data_set_is_refused(unbroken: Path, tmp_path: Path) -> None:
+    other = write_scenes(tmp_path / "other", plates=3)
+    with pytest.raises(UserError, match=r"other: is not the data set that .* was begun with"):
+        resume(unbroken, other)
+
+
+def test_resume_finds_the_data_where_it_lies_now(scenes: Path, unbroken: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(scenes, tmp_path / "moved"))
+    run = back_to(22, unbroken, tmp_path / "run")
+    assert resume(run, moved).epochs == 6
+
+
+def test_resume_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run folder"):
+        resume(tmp_path)
+
+
+# Damage
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "cut":
+        del content[len(content) // 2 :]
+    elif how == "empty":
+        content.clear()
+    else:
+        content[{"head": 3, "digest": 30, "start": 60, "middle": len(content) // 2, "end": len(content) - 1}[how]] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["head", "digest", "start", "middle", "end", "cut", "empty"])
+def test_a_damaged_state_is_set_aside_and_the_one_before_is_taken(
+    how: str, unbroken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(unbroken, tmp_path / "run"))
+    newest = run / "checkpoints" / f"step-{STEPS:09d}.ckpt"
+    damage(newest, how)
+    resume(run)
+    assert f"{newest} is damaged, and set aside as {newest.name}.damaged" in capsys.readouterr().err
+    assert newest.with_name(f"{newest.name}.damaged").exists()
+    assert_same(run, unbroken)
+
+
+def test_a_run_whose_states_are_all_damaged_starts_anew(unbroken: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(unbroken, tmp_path / "run"))
+    for state in (run / "checkpoints").iterdir():
+        damage(state, "middle")
+    resume(run)
+    assert_same(run, unbroken)
+
+
+def test_a_state_never_runs_code(unbroken: Path, tmp_path: Path) -> None:
+    from hashlib import sha256
+
+    path = tmp_path / "state.ckpt"
+    torch.save({"evil": os.system}, tmp_path / "evil")
+    content = (tmp_path / "evil").read_bytes()
+    path.write_bytes(b"cleanplate state 1\n" + sha256(content).digest() + content)
+    with pytest.raises(UserError, match=r"state\.ckpt: holds more than tensors and plain values"):
+        read_state(path)
+
+
+@pytest.mark.parametrize("kind", ["full", "short"])
+def test_a_disk_that_fills_up_costs_nothing_but_the_time_since_the_last_state(
+    kind: str, unbroken: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fsync = tmp_path / "run", os.fsync
+
+    def full(number: int) -> None:
+        if len(list((run / "checkpoints").glob("step-*"))) >= 2:
+            if kind == "short":
+                os.ftruncate(number, 100)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(number)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left") as error:
+            train(RECIPE, scenes, run=run)
+    assert error.value.filename == str(run / "checkpoints" / "step-000000008.ckpt")
+    assert states(run) == [4, 8]
+    assert not list(run.rglob(".*"))
+    resume(run)
+    assert_same(run, unbroken)
+
+
+# Recipes that change
+
+
+def edit(run: Path, old: str, new: str) -> None:
+    file = run / "recipe.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_a_recipe_that_has_changed_is_refused_with_the_keys(unbroken: Path, tmp_path: Path) -> None:
+    run = back_to(16, unbroken, tmp_path / "run")
+    edit(run, "lr: 0.5", "lr: 0.25")
+    with pytest.raises(UserError, match=r"has changed .*\(optimizer\.lr was 0\.5 and is 0\.25\); give --take"):
+        resume(run)
+
+
+def test_the_recipe_of_the_state_can_be_taken(unbroken: Path, tmp_path: Path) -> None:
+    run = back_to(16, unbroken, tmp_path / "run")
+    edit(run, "lr: 0.5", "lr: 0.25")
+    resume(run, take="state")
+    assert_same(run, unbroken)
+    assert (run / "recipe.yaml").read_text() == (unbroken / "recipe.yaml").read_text()
+
+
+def test_the_changed_recipe_can_be_taken(unbroken: Path, tmp_path: Path) -> None:
+    run = back_to(16, unbroken, tmp_path / "run")
+    edit(run, "epochs: 2", "epochs: 3")
+    assert resume(run, take="file").epochs == 7
+    assert read_rows(run)[:6] == read_rows(unbroken)
+
+
+def test_a_smaller_batch_goes_on_at_the_same_place(scenes: Path, tmp_path: Path, on_call: Callable[..., None]) -> None:
+    run = tmp_path / "run"
+    on_call(2, lambda: send(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        train(RECIPE, scenes, run=run)
+    edit(run, "batch_size: 6", "batch_size: 3")
+    resume(run, take="file", epochs_now=1)
+    assert read_rows(run)[0]["steps"] == str(2 + (26 // 3 - 2 * 2))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("model: masknet", "model: dsresnet"), ("loss: bce", "loss: dice"), ("share: 0.2", "share: 0.3")]
+)
+def test_what_cannot_change_within_a_run_is_refused(old: str, new: str, unbroken: Path, tmp_path: Path) -> None:
+    run = back_to(16, unbroken, tmp_path / "run")
+    edit(run, old, new)
+    with pytest.raises(UserError, match="cannot change within a run; give --take state"):
+        resume(run, take="file")
+
+
+# Losses that are no numbers, and memory that runs out
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_does_harm(
+    unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+    on_call(7, lambda: float("nan"))
+    with pytest.raises(UserError, match=r"the loss is nan at step 6 \(items \[\d+, .*\]\); lower optimizer.lr"):
+        train(RECIPE, scenes, run=run)
+    assert states(run)[-1] == 6
+    resume(run)
+    assert_same(run, unbroken)
+
+
+def test_steps_without_a_finite_loss_can_be_left_out(
+    scenes: Path, tmp_path: Path, on_call: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = RECIPE.model_copy(update={"skip_nonfinite": 1})
+    on_call(7, lambda: float("nan"))
+    train(recipe, scenes, run=tmp_path / "run")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "note: the loss is nan at step 6" in said
+    assert "left out, 1 of skip_nonfinite=1" in said
+    assert all(value.isfinite().all() for value in parameters(tmp_path / "run").values())
+    assert len(read_rows(tmp_path / "run")) == 6
+
+
+def test_memory_that_runs_out_in_a_later_phase_is_one_line_and_the_run_goes_on(
+    unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+
+    def fail() -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …")
+
+    on_call(17, fail)
+    with pytest.raises(UserError, match=r"phases\.1: a batch of 4 at 64x64 does not fit in memory; lower"):
+        train(RECIPE, scenes, run=run)
+    resume(run)
+    assert_same(run, unbroken)
+
+
+def test_weights_of_every_epoch_stay(unbroken: Path) -> None:
+    names = sorted(path.name for path in (unbroken / "epochs").iterdir())
+    assert names == [f"{epoch:03d}.safetensors" for epoch in range(1, 7)]
+    assert not equal_weights(unbroken / "epochs" / "005.safetensors", unbroken / "epochs" / "006.safetensors")
+
+
+def test_a_recipe_in_a_state_is_the_runs(unbroken: Path) -> None:
+    state = read_state(unbroken / "checkpoints" / f"step-{STEPS:09d}.ckpt")
+    assert Recipe.model_validate(state["recipe"]) == RECIPE
