@@ -39,6 +39,10 @@ def train(
     take: Annotated[
         Take | None, typer.Option(help="With --resume, when recipe.yaml has changed: which recipe to go on with.")
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(help="Processes to train in, a device each.", show_default="1, or as before"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network as a recipe says, or go on with a run.
@@ -52,7 +56,7 @@ def train(
             )
         from cleanplate.train.fit import resume as resume_run
 
-        trained = resume_run(resume, data, stop_after=stop_after, epochs_now=epochs_now, take=take)
+        trained = resume_run(resume, data, stop_after=stop_after, epochs_now=epochs_now, take=take, devices=devices)
         tell(as_json, trained, _say_trained(trained))
         return
     if take:
@@ -68,14 +72,20 @@ def train(
     if data is None:
         raise UserError("--data is missing: give a data set folder (`cleanplate data museum OUT` makes one)")
     numbers = None if seeds is None else _read_seeds(seeds)
-    if numbers and (stop_after or epochs_now):
-        raise UserError("--seeds trains each run to its end; leave out --stop-after and --epochs-now")
+    if numbers and (stop_after or epochs_now or devices):
+        raise UserError("--seeds trains each run to its end; leave out --stop-after, --epochs-now and --devices")
     from cleanplate.train.fit import train as train_run
     from cleanplate.train.fit import train_seeds
 
     if numbers is None:
         trained = train_run(
-            recipe, data, run=run, settings=settings or (), stop_after=stop_after, epochs_now=epochs_now
+            recipe,
+            data,
+            run=run,
+            settings=settings or (),
+            stop_after=stop_after,
+            epochs_now=epochs_now,
+            devices=1 if devices is None else devices,
         )
         tell(as_json, trained, _say_trained(trained))
     else:

@@ -1,38 +1,30 @@
 """Train a network: start a run, or go on with one."""
 
-import logging
 import re
 import signal
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from pydantic import BaseModel
 
 from cleanplate.data.modest import ModestFolder
-from cleanplate.data.module import PhasedData
 from cleanplate.data.source import Skipped
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
-from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError
 from cleanplate.files import remove_partial_files
 from cleanplate.progress import say
 from cleanplate.recipe import Recipe, differing_keys, load_recipe
 from cleanplate.references import fit_references
-from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device, set_layout
-from cleanplate.train.display import Display
-from cleanplate.train.keeper import Keeper, Stopped
-from cleanplate.train.previews import preview_items
-from cleanplate.train.record import Record
-from cleanplate.train.run import Row, Run, best_row, describe_environment
-from cleanplate.train.state import State, StateFiles, newest_state
-from cleanplate.train.task import CleanplateTask
-from cleanplate.weights import WeightsCard
+from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device
+from cleanplate.train.engine import train_run
+from cleanplate.train.keeper import Stopped
+from cleanplate.train.processes import Place, by_the_first, find_cluster, joined, run_in_processes
+from cleanplate.train.run import Run, best_row, describe_environment
+from cleanplate.train.state import State, newest_state
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -83,8 +75,11 @@ def train(
     settings: Sequence[str] = (),
     stop_after: str | None = None,
     epochs_now: int | None = None,
+    devices: int = 1,
 ) -> Trained:
     """Train a network as a recipe says, into a new run folder.
+
+    Where torchrun or SLURM has started this process beside others, they train together.
 
     Args:
         recipe: a recipe, the name of a shipped one, or a YAML file.
@@ -93,6 +88,7 @@ def train(
         settings: `key=value` changes to the recipe.
         stop_after: stop after so much time, such as `45m` or `1h30m`; `resume` goes on.
         epochs_now: stop after so many epochs; `resume` goes on.
+        devices: how many processes to start on this machine; each has batches of the recipe's size.
 
     Raises:
         UserError: recipe, data or run folder are at fault.
@@ -101,34 +97,9 @@ def train(
     """
     stretch = Stretch.begin(stop_after, epochs_now)
     recipe = load_recipe(recipe, settings)
-    new_run = Run.plan(run, recipe)
-    keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
-    folder = ModestFolder(data)
-    split = split_items(folder, recipe.split)
-    labelled = folder.labelled()[split.train].any()
-    if not labelled and recipe.model == "dsresnet":
-        say(f"note: {folder.path} has no depth labels: the network will answer with masks alone")
-    skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
-    normalisation = normalisation_of(folder, skipped)
-    say(
-        f"{recipe.name}: {len(split.train)} items to train on, "
-        + ", ".join(f"{len(items)} {part}" for part, items in split.parts.items())
-        + f" to validate by; run folder {new_run.path}"
-    )
-    references = fit_references(folder, split.train, recipe.phases[-1].size, recipe.seed, skipped)
-    device = pick_device()
-    environment = describe_environment() | {
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "seed": recipe.seed,
-        "data": str(folder.path.resolve()),
-        "data_fingerprint": folder.fingerprint(),
-        "normalisation": normalisation.model_dump(),
-        "depth": folder.card.depth.model_dump() if labelled else None,
-        **choose_compute(recipe, device),
-    }
-    new_run.begin(recipe, environment, references)
-    return _fit(new_run, folder, split, stretch)
+    with joined(find_cluster()) as place:
+        new_run = by_the_first(place, lambda: _begin(Run.plan(run, recipe), recipe, data, _count(place, devices)))
+        return _train(place, new_run, Path(data), None, stretch, devices)
 
 
 def train_seeds(
@@ -170,6 +141,7 @@ def resume(
     stop_after: str | None = None,
     epochs_now: int | None = None,
     take: Literal["file", "state"] | None = None,
+    devices: int | None = None,
 ) -> Trained:
     """Go on with a run from its newest good state, or from the start if it has none yet.
 
@@ -180,6 +152,7 @@ def resume(
         epochs_now: as `train` takes it.
         take: when recipe.yaml is no longer what the run was trained with so far: go on with the `file` as it is now,
             or with the recipe of the `state`, which is written back into the file. Refused when None.
+        devices: as `train` takes it; as many as before when None.
 
     Raises:
         UserError: it is no run folder, the data set is not the one it was begun with, or the recipe has changed.
@@ -188,72 +161,118 @@ def resume(
     stretch = Stretch.begin(stop_after, epochs_now)
     begun = Run.open(run)
     environment = begun.environment()
-    folder = ModestFolder(data or environment["data"])
-    if folder.fingerprint() != environment["data_fingerprint"]:
-        raise UserError(f"{folder.path}: is not the data set that {run} was begun with (its file_map.txt differs)")
-    newest = newest_state(begun.checkpoints)
-    if newest:
-        _settle_recipe(begun, newest[1], take)
-    recipe = begun.recipe()
-    if newest and len(newest[1]["finished_losses"]) >= recipe.epochs:
-        say(f"{run}: all {recipe.epochs} epochs are done; nothing is left to train")
-        return _summary(begun, begun.rows(), 0)
-    remove_partial_files(begun.path)
-    keep_freed_memory()
-    return _fit(begun, folder, split_items(folder, recipe.split), stretch, newest[0] if newest else None)
+    data_path = Path(data or environment["data"])
+    devices = devices or environment["devices"]
+    with joined(find_cluster()) as place:
+        state, done = by_the_first(place, lambda: _find_state(begun, data_path, take, _count(place, devices)))
+        if done:
+            return _summary(begun, 0)
+        return _train(place, begun, data_path, state, stretch, devices)
 
 
-def _fit(run: Run, folder: ModestFolder, split: Split, stretch: Stretch, state: Path | None = None) -> Trained:
-    started = time.perf_counter()
-    recipe, environment = run.recipe(), run.environment()
-    pl.seed_everything(recipe.seed, verbose=False)
-    torch.set_num_threads(environment["threads"])
-    card = WeightsCard(
-        model=recipe.model,
-        size=recipe.phases[0].size,
-        normalisation=environment["normalisation"],
-        depth=environment["depth"],
-        recipe=recipe.name,
-    )
-    task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
-    set_layout(task.model, environment["layout"])
+def _count(place: Place, devices: int) -> int:
+    """Return the number of processes that will train.
+
+    Raises:
+        UserError: they are to be started twice.
+    """
+    if devices < 1:
+        raise UserError(f"--devices {devices}: give 1 or more")
+    if place.processes > 1 and devices > 1:
+        raise UserError(f"--devices {devices}: {place.processes} processes have been started already; leave it out")
+    return max(place.processes, devices)
+
+
+def _begin(new_run: Run, recipe: Recipe, data: Path | str, processes: int) -> Run:
+    """Look at the data, choose how to compute, and make the run folder."""
+    keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
+    folder = ModestFolder(data)
+    split = split_items(folder, recipe.split)
+    labelled = folder.labelled()[split.train].any()
+    if not labelled and recipe.model == "dsresnet":
+        say(f"note: {folder.path} has no depth labels: the network will answer with masks alone")
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
-    data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]), skipped)
-    record = Record(run, card, preview_items(split, recipe.previews).tolist())
-    keeper = Keeper(run, recipe, record, stop_at=stretch.stop_at, epochs_now=stretch.epochs_now)
-    trainer = _trainer(recipe, environment, [record, Display(record), keeper])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning|torch.jit|torch.optim.lr_scheduler|torchmetrics")
-        _run_trainer(trainer, task, data, state, run)
-    return _summary(run, run.rows(), time.perf_counter() - started)
+    normalisation = normalisation_of(folder, skipped)
+    say(
+        f"{recipe.name}: {len(split.train)} items to train on, "
+        + ", ".join(f"{len(items)} {part}" for part, items in split.parts.items())
+        + f" to validate by; run folder {new_run.path}"
+    )
+    if processes > 1:
+        _say_batches(recipe, split, processes)
+    references = fit_references(folder, split.train, recipe.phases[-1].size, recipe.seed, skipped)
+    device = pick_device()
+    environment = describe_environment() | {
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "devices": processes,
+        "seed": recipe.seed,
+        "data": str(folder.path.resolve()),
+        "data_fingerprint": folder.fingerprint(),
+        "normalisation": normalisation.model_dump(),
+        "depth": folder.card.depth.model_dump() if labelled else None,
+        **choose_compute(recipe, device),
+    }
+    new_run.begin(recipe, environment, references)
+    return new_run
 
 
-def _run_trainer(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Path | None, run: Run) -> None:
-    handler, go_on = signal.getsignal(signal.SIGINT), f"go on with `cleanplate train --resume {run.path}`"
+def _say_batches(recipe: Recipe, split: Split, processes: int) -> None:
+    """Say what a step takes in, and what is left over.
+
+    Raises:
+        UserError: there are fewer items than processes.
+    """
+    items = len(split.train)
+    if items < processes:
+        raise UserError(f"{items} training items are too few for {processes} processes; use fewer")
+    for number, phase in enumerate(recipe.phases, 1):
+        batch = phase.batch_size * processes
+        left = items % batch if items >= batch else 0
+        say(
+            f"phase {number}: {processes} processes with batches of {phase.batch_size}, {batch} items a step; "
+            f"{left} of {items} training items are left out of each epoch, others each time"
+        )
+
+
+def _find_state(run: Run, data: Path, take: str | None, processes: int) -> tuple[Path | None, bool]:
+    """Return the newest good state of a run, and whether nothing is left to train."""
+    folder = ModestFolder(data)
+    if folder.fingerprint() != run.environment()["data_fingerprint"]:
+        raise UserError(f"{folder.path}: is not the data set that {run.path} was begun with (its file_map.txt differs)")
+    remove_partial_files(run.path)
+    newest = newest_state(run.checkpoints)
+    if not newest:
+        return None, False
+    path, state = newest
+    _settle_recipe(run, state, take)
+    epochs = run.recipe().epochs
+    if len(state["finished_losses"]) >= epochs:
+        say(f"{run.path}: all {epochs} epochs are done; nothing is left to train")
+        return path, True
+    if state["processes"] != processes:
+        say(f"note: going on with {processes} processes after {state['processes']}: not what the latter would give")
+    return path, False
+
+
+def _train(place: Place, run: Run, data: Path, state: Path | None, stretch: Stretch, devices: int) -> Trained:
+    """Train in this process, or in several that are started here."""
+    started = time.perf_counter()
+    arguments = (run.path, data, state, stretch.stop_at, stretch.epochs_now)
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=state, weights_only=True)
+        if devices > 1:
+            run_in_processes(devices, train_run, arguments)
+        else:
+            train_run(place, *arguments)
     except Stopped as stop:
+        go_on = f"go on with `cleanplate train --resume {run.path}`"
         if stop.signal_number == signal.SIGINT:
             raise KeyboardInterrupt(go_on) from None
-        say(f"{stop}; {go_on}")
+        if place.rank == 0:
+            say(f"{stop}; {go_on}")
         if stop.signal_number is not None:
             raise SystemExit(TERMINATED) from None
-    except SystemExit:  # how Lightning ends on Ctrl-C, which it then ignores for good
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt(go_on) from None
-    except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        number, phase = data.recipe.phase_at(data.epoch)[0], data.phase
-        raise UserError(
-            f"{run.recipe_file}: phases.{number}: a batch of {phase.batch_size} at {phase.size}x{phase.size} does not "
-            f"fit in memory; lower its batch_size there and {go_on} --take file"
-        ) from None
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Tell whether a step failed for want of memory; on a CPU torch says so in words alone."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    return _summary(run, time.perf_counter() - started)
 
 
 def _settle_recipe(run: Run, state: State, take: str | None) -> None:
@@ -281,33 +300,8 @@ def _settle_recipe(run: Run, state: State, take: str | None) -> None:
     say(f"{run.path}: going on with another recipe: {said}")
 
 
-def _trainer(recipe: Recipe, environment: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    return pl.Trainer(
-        max_epochs=recipe.epochs,
-        accelerator="cpu" if environment["device"] == "cpu" else "auto",
-        devices=1,
-        precision="bf16-mixed" if environment["precision"] == "bfloat16" else "32-true",
-        plugins=[StateFiles()],
-        callbacks=callbacks,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def _workers(recipe: Recipe, device: str) -> int:
-    if recipe.compute.workers != "auto":
-        return recipe.compute.workers
-    # On a CPU the network keeps every core busy, and reading takes a few percent of its time; a GPU must be fed.
-    return 0 if device == "cpu" else min(8, count_cores())
-
-
-def _summary(run: Run, rows: list[Row], seconds: float) -> Trained:
+def _summary(run: Run, seconds: float) -> Trained:
+    rows = run.rows()
     paces = sorted(row["items_per_second"] for row in rows)
     return Trained(
         run=str(run.path),

@@ -110,6 +110,7 @@ class Record(Callback):
         if not isinstance(task, CleanplateTask) or not isinstance(data := trainer.datamodule, PhasedData):  # type: ignore[attr-defined]
             raise TypeError("Record goes with CleanplateTask and PhasedData")
         row = self._row(trainer, task, data)
+        faults = _gather(data.skipped.faults, trainer.world_size) if data.skipped else {}
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
@@ -121,8 +122,8 @@ class Record(Callback):
         if best is row:
             save_weights(self.run.weights, task.model, card)
         self._draw(task, data, epoch)
-        if data.skipped:
-            self.run.write_skipped(data.skipped.faults)
+        if faults:
+            self.run.write_skipped(faults)
         self._log(row)
         self.run.write_rows(self.rows)
         title = f"{data.recipe.name}: {len(data.split.train):,} training items, {row['steps']:,} steps"
@@ -168,3 +169,12 @@ class Record(Callback):
                 if (name == "lr" or "/" in name) and value is not None:
                     self.writer.add_scalar(name, value, row["epoch"])
             self.writer.flush()
+
+
+def _gather(faults: dict[int, str], processes: int) -> dict[int, str]:
+    """Return the faults that all processes have found."""
+    if processes == 1:
+        return faults
+    found: list[dict[int, str]] = [{} for _ in range(processes)]
+    torch.distributed.all_gather_object(found, faults)
+    return {item: fault for one in found for item, fault in one.items()}

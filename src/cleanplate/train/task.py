@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from cleanplate.data.augment import augment, flip
 from cleanplate.data.card import DepthMeaning, Normalisation
@@ -55,17 +55,24 @@ class Tally:
         for name, mean in other.losses.items():
             self.losses[name].merge_state(mean)
 
-    def state(self, add: Callable[[Tensor], Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Return all that was counted, each sum as `add` makes it of this process's."""
-        counted = {"metrics": self.metrics, **self.losses}
+    def state(self, gather: Callable[[Tensor], Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Return all that was counted, each sum as `gather` gives it of all processes, `(processes, ...)`."""
         return {
-            name: {key: add(getattr(metric, key)) for key in metric.metric_state} for name, metric in counted.items()
+            name: {key: gather(getattr(metric, key)) for key in metric.metric_state}
+            for name, metric in self._counted().items()
         }
 
-    def load(self, state: dict[str, dict[str, Tensor]]) -> None:
-        """Count in what another one had counted."""
-        for name, metric in {"metrics": self.metrics, **self.losses}.items():
-            metric.merge_state({key: x.to(metric.device) for key, x in state[name].items()})
+    def load(self, state: dict[str, dict[str, Tensor]], rank: int, processes: int) -> None:
+        """Count in what one of several processes had counted; the first has it all if there were more or fewer."""
+        for name, metric in self._counted().items():
+            before = {key: gathered.to(metric.device) for key, gathered in state[name].items()}
+            if all(len(gathered) == processes for gathered in before.values()):
+                metric.merge_state({key: gathered[rank] for key, gathered in before.items()})
+            elif rank == 0:
+                metric.merge_state({key: gathered.sum(0) for key, gathered in before.items()})
+
+    def _counted(self) -> dict[str, Metric]:
+        return {"metrics": self.metrics, **self.losses}
 
     def compute(self) -> Figures:
         """Return `loss`, its parts and the metrics."""
@@ -95,6 +102,7 @@ class CleanplateTask(pl.LightningModule):
         self.normalise_plate = Normalise(normalisation.plate.mean, normalisation.plate.std)
         self.normalise_frame = Normalise(normalisation.frame.mean, normalisation.frame.std)
         self.tallies: dict[str, Tally] = {}
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # a small part may have one batch in all
         self.updating = False
         """Whether the step has begun to change the network; till then it can be undone."""
         self.skipped_steps = 0
@@ -187,7 +195,8 @@ class CleanplateTask(pl.LightningModule):
         if self.skipped_steps >= self.recipe.skip_nonfinite:
             raise UserError(f"{where}; lower optimizer.lr, or look at these items")
         self.skipped_steps += 1
-        say(f"note: {where}; left out, {self.skipped_steps} of skip_nonfinite={self.recipe.skip_nonfinite}")
+        if self.trainer.is_global_zero:
+            say(f"note: {where}; left out, {self.skipped_steps} of skip_nonfinite={self.recipe.skip_nonfinite}")
         self.undo_forward()
         self.zero_grad(set_to_none=True)  # so that the optimiser has nothing to do
 
@@ -229,21 +238,20 @@ class CleanplateTask(pl.LightningModule):
         return everything.compute()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the schedule goes by, and what the epoch has counted so far, over all processes."""
+        """Keep what the schedule goes by, and what the epoch has counted so far, in each process."""
         checkpoint["finished_losses"] = self.finished_losses
         checkpoint["skipped_steps"] = self.skipped_steps
-        checkpoint["counted"] = self.tallies["train"].state(self._add_up)
+        checkpoint["counted"] = self.tallies["train"].state(self._gather)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it up again; of several processes, the first has all of the count."""
+        """Take it up again."""
         self.finished_losses = checkpoint["finished_losses"]
         self.skipped_steps = checkpoint["skipped_steps"]
         self.tallies["train"] = self._new_tally()
-        if self.trainer.is_global_zero:
-            self.tallies["train"].load(checkpoint["counted"])
+        self.tallies["train"].load(checkpoint["counted"], self.trainer.global_rank, self.trainer.world_size)
 
     def _new_tally(self) -> Tally:
         return Tally(self.recipe.loss, self.depth, self.device)
 
-    def _add_up(self, x: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(x.clone(), reduce_op="sum")
+    def _gather(self, x: Tensor) -> Tensor:
+        return self.all_gather(x) if self.trainer.world_size > 1 else x[None]  # type: ignore[return-value]

@@ -1,0 +1,137 @@
+"""The training itself: a run folder, a place among the processes, and Lightning's trainer."""
+
+import logging
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+from cleanplate.data.modest import ModestFolder
+from cleanplate.data.module import PhasedData
+from cleanplate.data.source import Skipped
+from cleanplate.data.split import split_items
+from cleanplate.data.writer import count_cores
+from cleanplate.errors import UserError
+from cleanplate.losses import loss_needs_depth
+from cleanplate.recipe import Recipe
+from cleanplate.train.compute import keep_freed_memory, set_layout
+from cleanplate.train.display import Display
+from cleanplate.train.keeper import Keeper, Stopped
+from cleanplate.train.previews import preview_items
+from cleanplate.train.processes import Place
+from cleanplate.train.record import Record
+from cleanplate.train.run import Run
+from cleanplate.train.state import StateFiles
+from cleanplate.train.task import CleanplateTask
+from cleanplate.weights import WeightsCard
+
+
+def train_run(
+    place: Place, path: Path, data_path: Path, state: Path | None, stop_at: float | None, epochs_now: int | None
+) -> None:
+    """Train a run that has been begun, to its end or until it is told to stop.
+
+    Args:
+        place: of this process; the others call this too.
+        path: the run folder.
+        data_path: the data set folder.
+        state: the full state to go on from; None to start.
+        stop_at: when to stop, by `time.monotonic()`.
+        epochs_now: after how many epochs to stop.
+
+    Raises:
+        UserError: the data or the recipe are at fault.
+        Stopped: it was told to stop, and the state is written.
+    """
+    run, folder = Run.open(path), ModestFolder(data_path)
+    recipe, environment = run.recipe(), run.environment()
+    split = split_items(folder, recipe.split)
+    keep_freed_memory()
+    pl.seed_everything(recipe.seed, verbose=False)
+    torch.set_num_threads(max(1, environment["threads"] // place.on_machine))
+    card = WeightsCard(
+        model=recipe.model,
+        size=recipe.phases[0].size,
+        normalisation=environment["normalisation"],
+        depth=environment["depth"],
+        recipe=recipe.name,
+    )
+    task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
+    set_layout(task.model, environment["layout"])
+    skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
+    data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]), skipped)
+    record = Record(run, card, preview_items(split, recipe.previews).tolist())
+    keeper = Keeper(run, recipe, record, stop_at=stop_at, epochs_now=epochs_now)
+    shown = [Display(record)] if place.rank == 0 else []
+    trainer = _trainer(recipe, environment, place, [record, *shown, keeper])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|torch.jit|torch.optim.lr_scheduler|torchmetrics")
+        _fit(trainer, task, data, state, run)
+
+
+def _fit(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Path | None, run: Run) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=state, weights_only=True)
+    except SystemExit:  # how Lightning ends on Ctrl-C, which it then ignores for good
+        signal.signal(signal.SIGINT, handler)
+        raise Stopped("stopped by SIGINT", signal.SIGINT) from None
+    except (RuntimeError, MemoryError) as error:
+        if _is_out_of_memory(error):
+            number, phase = data.recipe.phase_at(data.epoch)[0], data.phase
+            raise UserError(
+                f"{run.recipe_file}: phases.{number}: a batch of {phase.batch_size} at {phase.size}x{phase.size} does "
+                "not fit in memory; lower its batch_size there and go on with "
+                f"`cleanplate train --resume {run.path} --take file`"
+            ) from None
+        if trainer.world_size > 1 and _is_of_a_connection(error):
+            raise UserError("another process has ended, so this one cannot go on") from None
+        raise
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether a step failed for want of memory; on a CPU torch says so in words alone."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _is_of_a_connection(error: Exception) -> bool:
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+
+
+def _trainer(recipe: Recipe, environment: dict[str, Any], place: Place, callbacks: list[pl.Callback]) -> pl.Trainer:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    on_cpu = environment["device"] == "cpu"
+    return pl.Trainer(
+        max_epochs=recipe.epochs,
+        accelerator="cpu" if on_cpu else "auto",
+        devices=place.on_machine,
+        num_nodes=place.processes // place.on_machine,
+        strategy=_strategy(recipe) if place.processes > 1 else "auto",
+        sync_batchnorm=place.processes > 1 and not on_cpu,
+        precision="bf16-mixed" if environment["precision"] == "bfloat16" else "32-true",
+        plugins=[StateFiles()],
+        callbacks=callbacks,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _strategy(recipe: Recipe) -> Strategy:
+    # a loss that looks at the mask alone leaves the depth decoder without gradients
+    return DDPStrategy(find_unused_parameters=recipe.model == "dsresnet" and not loss_needs_depth(recipe.loss))
+
+
+def _workers(recipe: Recipe, device: str) -> int:
+    if recipe.compute.workers != "auto":
+        return recipe.compute.workers
+    # On a CPU the network keeps every core busy, and reading takes a few percent of its time; a GPU must be fed.
+    return 0 if device == "cpu" else min(8, count_cores())

@@ -1,0 +1,199 @@
+"""Training in several processes: on this machine, started here; or wherever torchrun or SLURM has started them."""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+
+from cleanplate.errors import UserError
+from cleanplate.train.keeper import SIGNALS, Stopped
+
+T = TypeVar("T")
+
+GRACE = 10.0
+"""Seconds that the other processes have to end by themselves when one has."""
+TIMEOUT = timedelta(hours=2)
+"""How long processes wait for each other, as while the first one prepares a run."""
+
+
+class Place(NamedTuple):
+    """Where a process stands among the others."""
+
+    rank: int = 0
+    processes: int = 1
+    """Of all machines."""
+    on_machine: int = 1
+    """Of this one."""
+
+
+def find_cluster() -> ClusterEnvironment | None:
+    """Return what torchrun or SLURM says of the processes it has started; None where there is but this one."""
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    if SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1:
+        return SLURMEnvironment(auto_requeue=False)
+    return None
+
+
+@contextmanager
+def joined(cluster: ClusterEnvironment | None) -> Iterator[Place]:
+    """Join the processes of a cluster, if there is one, and part from them again."""
+    if cluster is None:
+        yield Place()
+        return
+    rank, processes = cluster.global_rank(), cluster.world_size()
+    os.environ |= {"MASTER_ADDR": cluster.main_address, "MASTER_PORT": str(cluster.main_port)}
+    on_machine = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ["SLURM_NTASKS_PER_NODE"])
+    with _group("env://", rank, processes):
+        yield Place(rank, processes, on_machine)
+
+
+@contextmanager
+def _group(init_method: str, rank: int, processes: int) -> Iterator[None]:
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, init_method=init_method, rank=rank, world_size=processes, timeout=TIMEOUT)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def by_the_first(place: Place, function: Callable[[], T]) -> T:
+    """Let the first process do something, and return its result, or raise its fault, in all of them."""
+    if place.processes == 1:
+        return function()
+    answer: list[Any] = [None, None]
+    if place.rank == 0:
+        try:
+            answer[0] = function()
+        except (UserError, OSError) as error:
+            answer[1] = str(error)
+    dist.broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise UserError(answer[1])
+    return answer[0]
+
+
+def run_in_processes(count: int, function: Callable[..., None], arguments: Sequence[Any]) -> None:
+    """Call `function(place, *arguments)` in so many new processes that are joined, and wait for all of them.
+
+    Signals are passed on to them. When one fails or is killed, the others are ended.
+
+    Raises:
+        UserError: one of them was at fault, or was killed.
+        Stopped: they were told to stop.
+    """
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        ends: list[Connection] = []
+        children: list[BaseProcess] = []
+        for rank in range(count):
+            end, child_end = context.Pipe(duplex=False)
+            target = (child_end, f"file://{folder}/meeting", Place(rank, count, count), function, arguments)
+            child = context.Process(target=_work, args=target, name=f"process {rank + 1} of {count}")
+            child.start()
+            child_end.close()
+            ends.append(end)
+            children.append(child)
+        with _passing_on_signals(children):
+            first = _wait_for(children)
+        outcomes = [_outcome(child, end) for child, end in zip(children, ends, strict=True)]
+    for child in first:
+        if child.exitcode and child.exitcode < 0:
+            name = signal.Signals(-child.exitcode).name
+            raise UserError(f"{child.name} was ended by {name}, and the others with it")
+    for kind in (Stopped, UserError, RuntimeError):  # what ended them is told, not what it led to in the others
+        for outcome in outcomes:
+            if isinstance(outcome, kind):
+                raise outcome
+
+
+def _wait_for(children: Sequence[BaseProcess]) -> list[BaseProcess]:
+    """Wait until all have ended, and return those that ended first without being done; the others are ended then."""
+    running = list(children)
+    while running:
+        wait([child.sentinel for child in running])
+        failed = [child for child in running if child.exitcode]
+        running = [child for child in running if child.exitcode is None]
+        if failed:
+            by_signal = any(child.exitcode and child.exitcode < 0 for child in failed)
+            _end(running, 0 if by_signal else GRACE)
+            return failed
+    return []
+
+
+def _end(children: Sequence[BaseProcess], seconds: float) -> None:
+    """Give processes some seconds to end, and end those that do not."""
+    deadline = time.monotonic() + seconds
+    for child in children:
+        child.join(max(0, deadline - time.monotonic()))
+    for child in children:
+        child.kill()
+        child.join()
+
+
+@contextmanager
+def _passing_on_signals(children: Sequence[BaseProcess]) -> Iterator[None]:
+    """Hand signals to the children, which are out of reach of the terminal's Ctrl-C, so that each comes once."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for child in children:
+            if child.exitcode is None and child.pid:
+                os.kill(child.pid, number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _outcome(child: BaseProcess, end: Connection) -> Exception | None:
+    try:
+        return end.recv()
+    except EOFError:
+        return RuntimeError(f"{child.name} ended with exit code {child.exitcode}") if child.exitcode else None
+
+
+def _work(end: Connection, meeting: str, place: Place, function: Callable[..., None], arguments: Sequence[Any]) -> None:
+    """Be one of the processes, and send what came of it: None, a fault or a stop."""
+    os.setpgid(0, 0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ |= {"LOCAL_RANK": str(place.rank), "NODE_RANK": "0"}
+    outcome: Exception | None = None
+    try:
+        with _group(meeting, place.rank, place.processes):
+            function(place, *arguments)
+    except (Stopped, UserError) as error:
+        outcome = error
+    except OSError as error:
+        outcome = UserError(f"{error.filename or 'writing'}: {error.strerror}")
+    except BaseException:
+        outcome = RuntimeError(traceback.format_exc())
+    end.send(outcome)
+    os._exit(1 if outcome else 0)  # not by way of threads that may wait for a process that is gone
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        wait([parent.sentinel])
+        os._exit(1)

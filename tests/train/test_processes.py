@@ -1,0 +1,245 @@
+"""Training in several processes: who has which items, that figures and weights are right, and how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+from chaos import differences
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
+from scenes import write_scenes
+from trainings import parameters, read_rows, small_recipe
+
+from cleanplate import Recipe, UserError, resume, train
+from cleanplate.data.modest import ModestFolder
+from cleanplate.data.module import PhasedData, steps_per_epoch
+from cleanplate.data.source import shuffled
+from cleanplate.data.split import Split, split_items
+from cleanplate.data.statistics import normalisation_of
+from cleanplate.recipe import Augmentation, Contrast, Phase, Sgd
+from cleanplate.train.task import CleanplateTask
+
+RECIPE = small_recipe(
+    optimizer=Sgd(lr=0.1),
+    phases=(Phase(size=32, epochs=3, batch_size=4),),
+    augmentation=Augmentation(contrast=Contrast()),
+    previews=2,
+)
+
+
+# Who has which items
+
+
+def place(rank: int, processes: int) -> Any:
+    """Return what PhasedData asks of a trainer that begins its first epoch."""
+    progress = SimpleNamespace(current=SimpleNamespace(started=0, processed=0))
+    loop = SimpleNamespace(epoch_progress=progress)
+    return SimpleNamespace(global_rank=rank, world_size=processes, current_epoch=0, fit_loop=loop)
+
+
+def loaders(
+    split: Split, recipe: Recipe, processes: int
+) -> tuple[list[list[np.ndarray]], list[list[list[np.ndarray]]]]:
+    """Return the item numbers of each process's training batches, and of its validation batches part by part."""
+    training, validation = [], []
+    for rank in range(processes):
+        data = PhasedData(SimpleNamespace(), split, recipe)  # type: ignore[arg-type]  # nothing is read
+        data.trainer = place(rank, processes)
+        training.append(data.train_dataloader().dataset.groups)  # type: ignore[attr-defined]
+        validation.append([loader.dataset.groups for loader in data.val_dataloader()])  # type: ignore[attr-defined]
+    return training, validation
+
+
+@given(items=st.integers(4, 90), held_out=st.integers(1, 40), batch_size=st.integers(1, 9), processes=st.integers(1, 4))
+def test_every_item_has_its_process(items: int, held_out: int, batch_size: int, processes: int) -> None:
+    split = Split(np.arange(items), {"seen": np.arange(items, items + held_out), "new_both": np.arange(500, 501)})
+    recipe = small_recipe(phases=(Phase(size=32, epochs=1, batch_size=batch_size),))
+    training, validation = loaders(split, recipe, processes)
+    (whole,), (alone,) = loaders(split, recipe, 1)
+
+    steps = steps_per_epoch(items, batch_size * processes)
+    assert {len(share) for share in training} == {steps}
+    seen = np.concatenate([np.concatenate([share[step] for share in training]) for step in range(steps)])
+    assert seen.tolist() == shuffled(split.train, recipe.seed, 0)[: len(seen)].tolist()
+    assert len(seen) == min(items, steps * batch_size * processes)
+    if processes == 1:
+        assert [group.tolist() for group in whole] == [group.tolist() for group in training[0]]
+
+    for part, batches in enumerate(alone):
+        shared = [group.tolist() for share in validation for group in share[part]]
+        assert sorted(shared) == sorted(group.tolist() for group in batches)
+
+
+# What comes of it
+
+
+@pytest.fixture(scope="module")
+def pair(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of three epochs in two processes."""
+    return Path(train(RECIPE, scenes, run=tmp_path_factory.mktemp("pair") / "run", devices=2).run)
+
+
+def test_metrics_of_two_processes_are_those_of_one(pair: Path, scenes: Path) -> None:
+    folder = ModestFolder(scenes)
+    split = split_items(folder, RECIPE.split)
+    task = CleanplateTask(RECIPE, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    for row in read_rows(pair):
+        task.model.load_state_dict(parameters(pair / "epochs" / f"{int(row['epoch']):03d}.safetensors"))
+        pl.Trainer(**quiet).validate(task, datamodule=PhasedData(folder, split, RECIPE), verbose=False)
+        for part in split.parts:
+            figures = task.tallies[part].compute()
+            found = {name: float(row[f"{part}/{name}"]) for name, value in figures.items() if value is not None}
+            assert found == pytest.approx({name: figures[name] for name in found}, abs=1e-6)
+
+
+def test_one_process_writes_and_each_epoch_stands_once(pair: Path) -> None:
+    assert [row["epoch"] for row in read_rows(pair)] == ["1", "2", "3"]
+    assert [row["steps"] for row in read_rows(pair)] == ["3", "6", "9"]
+    assert len(list((pair / "events").iterdir())) == 1
+    assert not list(pair.rglob(".*"))
+
+
+def test_the_effective_batch_and_what_is_left_out_are_said(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match=r"26 training items are too few for 27 processes; use fewer"):
+        train(RECIPE, scenes, run=tmp_path / "run", devices=27)
+    train(RECIPE, scenes, run=tmp_path / "run", devices=2, stop_after="0s")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 processes with batches of 4, 8 items a step; 2 of 26 training items are left out of each epoch" in said
+
+
+def test_two_processes_go_on_exactly(pair: Path, scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(RECIPE, scenes, run=run, devices=2, stop_after="0s")
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000000001.ckpt"]
+    resume(run)
+    assert differences(run, pair) == []
+
+
+def test_another_number_of_processes_goes_on_and_says_so(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    train(RECIPE, scenes, run=run, devices=2, stop_after="0s")
+    assert resume(run, devices=1).epochs == 3
+    assert "note: going on with 1 processes after 2" in " ".join(capsys.readouterr().err.split())
+    assert [row["steps"] for row in read_rows(run)] == ["5", "11", "17"]
+
+
+def test_items_without_depth_in_one_process_are_no_hindrance(dataset: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(
+        update={"model": "dsresnet", "loss": "rmse-bce-dice", "phases": (Phase(size=64, epochs=1, batch_size=1),)}
+    )
+    (row,) = [train(recipe, dataset, run=tmp_path / "run", devices=2).best]
+    assert row
+    assert row["validation/rmse"] < 1
+
+
+# How it ends
+
+
+def start(*arguments: str | Path, command: Sequence[str] = ("-m", "cleanplate")) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *command, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def long_recipe(path: Path) -> Path:
+    """Return the file of a recipe that does not end within the test."""
+    phases = (Phase(size=32, epochs=2000, batch_size=4),)
+    path.write_text(RECIPE.model_copy(update={"phases": phases, "previews": 0}).to_yaml())
+    return path
+
+
+def wait_for(run: Path, training: "subprocess.Popen[str]") -> None:
+    """Wait until an epoch has ended."""
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.csv").exists() and training.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (run / "metrics.csv").exists(), training.communicate()
+
+
+def trainers_of(training: "subprocess.Popen[str]") -> list[int]:
+    """Return the processes that a training has started to train in."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        parent = path.read_text().rpartition(")")[2].split()[1]
+        if int(parent) == training.pid and "resource_tracker" not in (path.parent / "cmdline").read_text():
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds the processes in /proc, which this system has not")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_is_killed_ends_the_others_with_one_line(rank: int, scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = long_recipe(tmp_path / "long.yaml")
+    training = start("train", recipe, "--data", scenes, "--run", run, "--devices", "2")
+    wait_for(run, training)
+    pids = trainers_of(training)
+    assert len(pids) == 2
+    os.kill(pids[rank], signal.SIGKILL)
+    _, err = training.communicate(timeout=60)
+    assert training.returncode == 2
+    line = f"cleanplate: process {rank + 1} of 2 was ended by SIGKILL, and the others with it"
+    assert err.splitlines()[-1].startswith(line)
+    assert "Traceback" not in err
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert resume(run, epochs_now=1, devices=1).epochs >= 1
+
+
+def test_a_signal_stops_all_of_them(scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = long_recipe(tmp_path / "long.yaml")
+    training = start("train", recipe, "--data", scenes, "--run", run, "--devices", "2")
+    wait_for(run, training)
+    os.kill(training.pid, signal.SIGTERM)
+    _, err = training.communicate(timeout=60)
+    assert training.returncode == 143
+    assert err.splitlines()[-1] == f"stopped by SIGTERM; go on with `cleanplate train --resume {run}`"
+    assert "Traceback" not in err
+
+
+def test_a_fault_in_one_process_is_one_line(tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "data")
+    folder = ModestFolder(data)
+    normalisation_of(folder)
+    broken = folder.find(int(split_items(folder, RECIPE.split).parts["new_plate"][-1]), "frame")
+    broken.write_bytes(broken.read_bytes()[:-30])
+    with pytest.raises(UserError, match=rf"^{broken}: the picture ends early"):
+        train(RECIPE, data, run=tmp_path / "run", devices=2)
+
+
+def test_torchrun_on_two_nodes(pair: Path, scenes: Path, tmp_path: Path) -> None:
+    run, port = tmp_path / "run", find_free_network_port()
+    (tmp_path / "recipe.yaml").write_text(RECIPE.to_yaml())
+    nodes = [
+        start(
+            *("--nnodes", "2", "--node-rank", str(node), "--nproc-per-node", "1"),
+            *("--master-addr", "127.0.0.1", "--master-port", str(port)),
+            *("-m", "--", "cleanplate", "train", tmp_path / "recipe.yaml", "--data", scenes, "--run", run),
+            command=("-m", "torch.distributed.run"),
+        )
+        for node in (0, 1)
+    ]
+    said = [node.communicate(timeout=180)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert "2 processes with batches of 4" in " ".join(said[0].split())
+    assert differences(run, pair) == []
