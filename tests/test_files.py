@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cleanplate.errors import UserError
-from cleanplate.files import require_folder, require_vacant, whole_folder, write_bytes, write_text
+from cleanplate.files import MAX_BYTES, read_file, require_folder, require_vacant, whole_folder, write_bytes, write_text
 
 FULL_DISK = """
 import resource, sys
@@ -77,3 +78,30 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file: this folder is a file, not a folder"):
         require_folder(tmp_path / "file")
+
+
+def test_file_is_read_or_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert read_file(tmp_path / "a", "missing", 3) == b"abc"
+    with pytest.raises(UserError, match="a: takes 3 bytes, and at most 2 are read; give a smaller file"):
+        read_file(tmp_path / "a", "missing", 2)
+    with pytest.raises(UserError, match="b: missing; make it"):
+        read_file(tmp_path / "b", "missing; make it")
+    with pytest.raises(UserError, match="a/b: cannot be read"):
+        read_file(tmp_path / "a" / "b", "missing")
+    with pytest.raises(UserError, match=r"cannot be read \(not a file\)"):
+        read_file(tmp_path, "missing")
+
+
+def test_file_too_large_for_memory_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(UserError, match="a: takes 1,073,741,825 bytes"):
+        read_file(tmp_path / "a", "missing")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(UserError, match=r"a: cannot be read \(not a file\); give a file"):
+        read_file(tmp_path / "a", "missing")

@@ -1,8 +1,11 @@
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from fuzzing import chunk, png
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -93,7 +96,7 @@ def test_bytes_after_the_end_do_no_harm(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     write_picture(path, noise(16, 16, 3))
     expected = read_rgb(path)
-    path.write_bytes(path.read_bytes() + bytes(200))
+    path.write_bytes(path.read_bytes() + bytes(200) + b"\xff\xda of a film that a phone has added")
     assert np.array_equal(read_rgb(path), expected)
 
 
@@ -102,6 +105,73 @@ def test_text_called_png_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.png: not a readable picture"):
         read_rgb(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".webp", ".tiff", ".gif", ".ppm"])
+def test_other_format_called_png_is_named(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "a.png").write_bytes(cv2.imencode(suffix, noise(9, 7, 3))[1].tobytes())
+    with pytest.raises(UserError, match=r"a\.png: not a readable picture; replace it with a valid JPEG or PNG"):
+        read_rgb(tmp_path / "a.png")
+
+
+def wide_png(side: int) -> bytes:
+    """Some bytes that say they are a picture of that many pixels a side."""
+    return png(struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0), chunk(b"IDAT", zlib.compress(bytes(9999))))
+
+
+def wide_jpeg(side: int, scans: int = 1) -> bytes:
+    """As `wide_png`; its last scan is there so many times."""
+    content = cv2.imencode(".jpg", noise(9, 7), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    size, last = content.index(b"\xff\xc2") + 5, content.rindex(b"\xff\xda")
+    content = content[:size] + struct.pack(">HH", side, side) + content[size + 4 :]
+    return content[:last] + content[last:-2] * scans + content[-2:]
+
+
+@pytest.mark.parametrize(
+    ("make", "side"),
+    [(wide_png, 10_001), (wide_png, 50_000), (wide_png, 2**32 - 1), (wide_jpeg, 10_001), (wide_jpeg, 65_500)],
+)
+def test_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
+    tmp_path: Path, make, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(make(side))
+    monkeypatch.delattr(cv2, "imdecode")
+    with pytest.raises(
+        UserError, match=rf"a\.png: is {side}x{side}, and at most 100,000,000 pixels are read; save it sm"
+    ):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_png_whose_sides_stand_elsewhere_is_refused(tmp_path: Path) -> None:
+    first = chunk(b"gAMA", struct.pack(">II", 8, 8))
+    (tmp_path / "a.png").write_bytes(wide_png(20_000)[:8] + first + wide_png(20_000)[8:])
+    with pytest.raises(UserError, match=r"a\.png: not a readable picture"):
+        read_rgb(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_bound_on_pixels_is_exact(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_picture(path, noise(9, 7, 3))
+    monkeypatch.setattr("cleanplate.pictures.MAX_PIXELS", 63)
+    assert read_rgb(path).shape == (9, 7, 3)
+    monkeypatch.setattr("cleanplate.pictures.MAX_PIXELS", 62)
+    with pytest.raises(UserError, match="is 7x9, and at most 62 pixels"):
+        read_rgb(path)
+
+
+def test_jpeg_of_a_thousand_scans_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(wide_jpeg(9, scans=20))
+    assert read_mask(tmp_path / "a.jpg").shape == (9, 9)
+    (tmp_path / "a.jpg").write_bytes(wide_jpeg(9, scans=1000))
+    with pytest.raises(UserError, match=r"a\.jpg: is a JPEG of \d+ scans, and at most 100 are read; save it anew"):
+        read_mask(tmp_path / "a.jpg")
+
+
+def test_picture_that_opencv_throws_at_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(struct.pack(">IIBBBBB", 2**20 + 1, 2, 8, 0, 0, 0, 0), chunk(b"IDAT", b"")))
+    with pytest.raises(UserError, match=r"a\.png: not a readable picture"):
+        read_mask(tmp_path / "a.png")
 
 
 def test_missing_picture_is_named(tmp_path: Path) -> None:
@@ -153,3 +223,9 @@ def test_a_size_that_does_not_fit_is_told_the_next_that_does(size: int, fits: in
     with pytest.raises(UserError, match=f"--size: {size} is not a multiple of 32; the next that fits is {fits}"):
         require_multiple(size, "--size")
     assert require_multiple(fits, "--size") == fits
+
+
+def test_a_size_beyond_all_memory_is_refused() -> None:
+    assert require_multiple(9984, "--size") == 9984
+    with pytest.raises(UserError, match="--size: 3200000 is too large; the largest that fits is 9984"):
+        require_multiple(3_200_000, "--size")

@@ -64,6 +64,13 @@ def test_a_short_recipe_gets_defaults_and_its_files_name(tmp_path: Path) -> None
         (PHASE + "split: {kind: held-out, shrae: 0.1}", "my.yaml: split.shrae: "),
         (PHASE + "lss: bce", "my.yaml: lss: .*`--print` shows the keys"),
         (PHASE + "loss: mse", "my.yaml: loss: .*'rmse-bce-dice'"),
+        (PHASE + "optimizer: {name: sgd, lr: .inf}", "my.yaml: optimizer.lr: .*finite"),
+        (PHASE + "name: ../../elsewhere", "my.yaml: name: names the run's folder"),
+        (PHASE + f"name: {'n' * 101}", "my.yaml: name: names the run's folder: give at most 100 characters"),
+        (PHASE + f"seed: {2**32}", "my.yaml: seed: "),
+        ("phases: [{size: 3200000, epochs: 1, batch_size: 8}]", "my.yaml: phases.0.size: .*the largest that fits"),
+        (PHASE + '"a\\nb": 1', r"my.yaml: a\\nb: Extra inputs"),
+        (PHASE + "bomb: &a [*a]", "my.yaml: not readable as YAML"),
         ("just words", "a recipe is a table"),
         ("a: [", "my.yaml: not readable as YAML"),
     ],
@@ -95,14 +102,30 @@ def test_a_recipe_may_extend_a_shipped_one(tmp_path: Path) -> None:
     [
         ("extends: nothing", "my.yaml: extends: there is no recipe 'nothing'"),
         ("extends: [quick]", "my.yaml: extends: there is no recipe"),
+        (
+            "extends: ../outside.yaml",
+            "my.yaml: extends: there is no recipe '../outside.yaml'; give a shipped one's name or",
+        ),
+        ("extends: sub/../../outside.yaml", "my.yaml: extends: there is no recipe"),
+        ("extends: /etc/passwd", "my.yaml: extends: there is no recipe '/etc/passwd'"),
+        (f"extends: {'a' * 300}", "my.yaml: extends: there is no recipe"),
         ("extends: my.yaml", "my.yaml: extends: my.yaml leads back to itself"),
         ("extends: other.yaml", "other.yaml: extends: my.yaml leads back to itself"),
     ],
 )
 def test_a_faulty_extends_is_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "other.yaml").write_text("extends: my.yaml")
+    (tmp_path.parent / "outside.yaml").write_text(PHASE)
+    (tmp_path / "sub").mkdir()
     with pytest.raises(UserError, match=re.escape(words)):
         load_recipe(written(tmp_path, text))
+
+
+def test_a_long_row_of_extends_is_refused(tmp_path: Path) -> None:
+    for number in range(1500):
+        (tmp_path / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml")
+    with pytest.raises(UserError, match=r"20\.yaml: extends: more than 20 recipes in a row"):
+        load_recipe(tmp_path / "0.yaml")
 
 
 def test_the_reports_recipes_are_as_reported() -> None:
@@ -139,7 +162,7 @@ def test_settings_reach_every_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["loss", "=bce", "phases.3.epochs=1", "phases.x.epochs=1", "loss.name=bce", "loss=["]
+    "setting", ["loss", "=bce", "phases.3.epochs=1", "phases.x.epochs=1", "loss.name=bce", "loss=[", "loss=!!bool x"]
 )
 def test_setting_that_leads_nowhere_is_named(setting: str) -> None:
     with pytest.raises(UserError) as caught:

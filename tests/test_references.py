@@ -1,6 +1,8 @@
 """The two references that learn nothing."""
 
+import io
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
@@ -89,5 +91,45 @@ def test_damaged_file_is_named_in_a_line(content: bytes | None, tmp_path: Path) 
     path = tmp_path / "references.npz"
     if content is not None:
         path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{path}: cannot be read [^\n]*damaged$"):
+        References.load(path)
+
+
+def huge() -> bytes:
+    """The head of an array of more bytes than there are."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "<f4", "fortran_order": False, "shape": (1_000_000, 1_000_000_000)}
+    )
+    return head.getvalue()
+
+
+def as_npy(array: object) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+MEAN_DEPTH = as_npy(np.zeros((32, 32), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("mean_depth", "threshold", "compression"),
+    [
+        (huge(), as_npy(12), ZIP_STORED),
+        (b"\x93NUMPY\x01\0\x03\0(((", as_npy(12), ZIP_STORED),
+        (as_npy(np.zeros((32, 32))), as_npy(12), ZIP_STORED),
+        (as_npy(np.zeros(32, np.float32)), as_npy(12), ZIP_STORED),
+        (MEAN_DEPTH, as_npy([1, 2]), ZIP_STORED),
+        (MEAN_DEPTH, as_npy(np.nan), ZIP_STORED),
+        (MEAN_DEPTH, as_npy(12), ZIP_DEFLATED),
+    ],
+    ids=["huge", "head", "type", "shape", "two thresholds", "no threshold", "compressed"],
+)
+def test_foreign_arrays_are_refused(mean_depth: bytes, threshold: bytes, compression: int, tmp_path: Path) -> None:
+    path = tmp_path / "references.npz"
+    with ZipFile(path, "w", compression) as archive:
+        archive.writestr("mean_depth.npy", mean_depth)
+        archive.writestr("threshold.npy", threshold)
     with pytest.raises(UserError, match=rf"^{path}: cannot be read [^\n]*damaged$"):
         References.load(path)

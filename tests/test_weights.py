@@ -1,10 +1,12 @@
 """Weights files: what goes in comes out, and faults are told in a line."""
 
+import os
+import struct
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.errors import UserError
@@ -87,7 +89,58 @@ def test_parameters_of_another_network_are_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path / "w.safetensors", "its parameters are not those of masknet")
 
 
+@pytest.mark.parametrize("change", [torch.Tensor.double, torch.Tensor.int, lambda value: value[None]])
+def test_parameters_of_another_kind_or_shape_are_refused(change, weights: Path) -> None:
+    tensors = load_file(weights)
+    tensors["merge.weight"] = change(tensors["merge.weight"])
+    save_file(tensors, weights, {"cleanplate": CARD.model_dump_json()})
+    assert_refused(weights, "its parameters are not those of masknet")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"size":96', '"size":100', "size: size: 100 is not a multiple of 32"),
+        ('"size":96', '"size":3200000', "size: size: 3200000 is too large"),
+        ('"mean":[0.1', '"mean":[NaN', r"normalisation\.plate\.mean\.0: .*finite"),
+        ('"std":[0.4', '"std":[0', r"normalisation\.plate\.std\.0: .*greater than 0"),
+        ('"near":1.0', '"near":9.0', "depth: metric depth needs near"),
+        ('"size":96', '"size":' + "[" * 1000, "content: Invalid JSON"),
+        ('"size":96', '"a\\nb":96', "size: Field required"),
+    ],
+)
+def test_damaged_metadata_is_named_by_key(weights: Path, old: str, new: str, words: str) -> None:
+    save_file(load_file(weights), weights, {"cleanplate": CARD.model_dump_json().replace(old, new)})
+    assert_refused(weights, f"its metadata is damaged: {words}")
+
+
+def with_header(header: bytes, length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(header) if length is None else length) + header
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_header(b"{}", 2**64 - 1),
+        with_header(b"{}", 10**8),
+        with_header(b'{"a": {"dtype": "F32", "shape": [1099511627776], "data_offsets": [0, 4398046511104]}}'),
+        with_header(b'{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}}'),
+        with_header(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 0]}}'),
+        with_header(b"[" * 10_000),
+        with_header(b"\xff\xfe"),
+    ],
+)
+def test_header_that_lies_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    assert_refused(tmp_path / "w.safetensors", "not a readable safetensors file")
+
+
 def test_unknown_network_is_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "w.safetensors", create_model("masknet"), CARD.model_copy(update={"model": "futurenet"}))
-    with pytest.raises(UserError, match="futurenet"):
-        load_weights(tmp_path / "w.safetensors")
+    assert_refused(tmp_path / "w.safetensors", "model: 'futurenet' is not known; choose one of")
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.safetensors")
+    with pytest.raises(UserError, match=r"weights\.safetensors: cannot be read \(not a file\)"):
+        load_weights(tmp_path)

@@ -2,13 +2,17 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 from cleanplate.errors import UserError
 
 PARTIAL = ".partial"
+MAX_BYTES = 2**30
+"""No file is read that is larger: of those we read, none should be."""
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
@@ -43,6 +47,39 @@ def remove_partial_files(folder: Path) -> None:
     """Remove what was being written when a process was killed."""
     for path in folder.rglob(f".*{PARTIAL}"):
         path.unlink()
+
+
+def require_file(path: Path, missing: str, max_bytes: int = MAX_BYTES) -> Path:
+    """Return `path`, or tell the user that it is `missing`, no file (a pipe would be waited for) or too large."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise UserError(f"{path}: {missing}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: cannot be read (not a file); give a file")
+    if status.st_size > max_bytes:
+        size = f"{status.st_size:,} bytes, and at most {max_bytes:,} are read"
+        raise UserError(f"{path}: takes {size}; give a smaller file")
+    return path
+
+
+def read_file(path: Path, missing: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        UserError: as `require_file`, or the file cannot be read.
+    """
+    try:
+        return require_file(path, missing, max_bytes).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def is_compressed(path: Path) -> bool:
+    """Tell a zip that unfolds when it is read, a megabyte to a gigabyte; what torch and numpy write does not."""
+    return is_zipfile(path) and any(member.compress_type for member in ZipFile(path).infolist())
 
 
 def require_folder(path: Path | str, what: str = "folder") -> Path:

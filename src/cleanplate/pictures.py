@@ -4,6 +4,9 @@ Arrays are `(H, W, 3)` uint8 RGB, `(H, W)` uint8 mask (255 foreground) and `(H, 
 65535 farthest).
 """
 
+import re
+import struct
+from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,42 +14,86 @@ import cv2
 import numpy as np
 
 from cleanplate.errors import UserError
-from cleanplate.files import write_bytes
+from cleanplate.files import read_file, write_bytes
 
 # Faults come as UserError, in one line, and not from the codecs' own log as well.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png")
 MULTIPLE = 32  # the network halves five times
+MAX_PIXELS = 100_000_000
+"""A picture of more pixels is refused before it is decoded: a few bytes can say that they are 50,000 by 50,000."""
+MAX_SIZE = isqrt(MAX_PIXELS) // MULTIPLE * MULTIPLE
+"""The largest canvas."""
+MAX_SCANS = 100
+"""A JPEG of more scans is refused: each goes over the whole picture, and takes but a few bytes; ten are usual."""
+
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # the same of every PNG; its sides follow
+_JPEG_MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # of those with something behind them
+_START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+
+
+class _Header(NamedTuple):
+    """What a picture file says of itself."""
+
+    width: int
+    height: int
+    scans: int
+    is_whole: bool
+    """Its end is there: without it decoders fill the rest with grey and say nothing."""
 
 
 def decode(path: Path, flags: int) -> np.ndarray:
     """Decode a picture file.
 
     Raises:
-        UserError: the file is missing, is no picture, or ends before the picture does.
+        UserError: the file is missing, is neither JPEG nor PNG, ends before the picture does, or is larger than
+            `MAX_PIXELS`.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such picture") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
-    if _is_truncated(content):
+    content = read_file(path, "no such picture")
+    header = _read_header(content)
+    if header and not header.is_whole:
         raise UserError(f"{path}: the picture ends early (truncated file); copy or download it again")
+    if header and header.width * header.height > MAX_PIXELS:
+        size = f"{header.width}x{header.height}, and at most {MAX_PIXELS:,} pixels are read"
+        raise UserError(f"{path}: is {size}; save it smaller")
+    if header and header.scans > MAX_SCANS:
+        raise UserError(f"{path}: is a JPEG of {header.scans} scans, and at most {MAX_SCANS} are read; save it anew")
+    picture = _decode(content, flags) if header else None
     if picture is None:
         raise UserError(f"{path}: not a readable picture; replace it with a valid JPEG or PNG")
     return picture
 
 
-def _is_truncated(content: bytes) -> bool:
-    """Tell a JPEG or PNG whose end marker is missing: decoders may fill the rest with grey and say nothing."""
+def _decode(content: bytes, flags: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:  # such as a side of more than a million pixels
+        return None
+
+
+def _read_header(content: bytes) -> _Header | None:
+    """Read what a JPEG or PNG says of itself; None of anything else, also where OpenCV could decode it."""
     if content.startswith(b"\xff\xd8"):
-        return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
-    if content.startswith(b"\x89PNG"):
-        return b"IEND\xaeB`\x82" not in content  # the end chunk with its checksum; some programs add more after it
-    return False
+        return _read_jpeg_header(content)
+    if content.startswith(_PNG_START):
+        width, height = struct.unpack(">II", content[16:24].ljust(8, b"\0"))
+        # the end chunk with its checksum; some programs add more after it
+        return _Header(width, height, scans=1, is_whole=b"IEND\xaeB`\x82" in content)
+    return None
+
+
+def _read_jpeg_header(content: bytes) -> _Header:
+    width, height, scans, at = 0, 0, 0, 2
+    while (found := _JPEG_MARKER.search(content, at)) and found[1][0] != _END_OF_IMAGE:
+        marker, at = found[1][0], found.end()
+        segment = content[at : at + 7]
+        if marker in _START_OF_FRAME and not height and len(segment) == 7:
+            height, width = struct.unpack_from(">HH", segment, 3)
+        scans += marker == _START_OF_SCAN
+        at += int.from_bytes(segment[:2])
+    return _Header(width, height, scans, is_whole=found is not None)
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -148,8 +195,10 @@ def _scaled(shape: tuple[int, ...], size: int) -> tuple[int, int]:
 
 
 def require_multiple(size: int, what: str) -> int:
-    """Return `size`, or name the next one that the network can take."""
+    """Return `size`, or name the next one that the network can take, or the largest."""
     if size < MULTIPLE or size % MULTIPLE:
         fits = max(1, -(-size // MULTIPLE)) * MULTIPLE
         raise UserError(f"{what}: {size} is not a multiple of {MULTIPLE}; the next that fits is {fits}")
+    if size > MAX_SIZE:
+        raise UserError(f"{what}: {size} is too large; the largest that fits is {MAX_SIZE}")
     return size

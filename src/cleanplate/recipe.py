@@ -1,10 +1,12 @@
 """A recipe: a whole experiment as validated data.
 
 The shipped ones lie in `recipes/`; a file of the user's own has the same form. A recipe that `extends` another, a
-shipped one or a file beside it, takes over every key that it does not give itself; what it gives replaces the other's.
+shipped one or a file in its folder, takes over every key that it does not give itself; what it gives replaces the
+other's.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,13 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cleanplate.errors import UserError
 from cleanplate.pictures import require_multiple
+from cleanplate.safe_yaml import parse_yaml, read_yaml
 
 MASK_LOSSES = ("bce", "dice", "ssim")
 """The losses that look at the mask alone."""
 
 
+MAX_SEED = 2**32 - 1
+LONGEST_NAME = 100
+LONGEST_CHAIN = 20
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Sgd(_Strict):
@@ -117,7 +125,7 @@ class Augmentation(_Strict):
 
 
 class _Split(_Strict):
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, le=MAX_SEED)
     """Of the split alone: trainings of several seeds learn from the same items and are judged by the same."""
     train_items: int | None = Field(None, gt=0)
     """Train on at most so many items; all when left out."""
@@ -172,8 +180,15 @@ class Recipe(_Strict):
     """How many steps of a run may be left out because their loss or gradient is not finite."""
     previews: int = Field(32, ge=0)
     """How many fixed validation items are drawn after each epoch."""
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, le=MAX_SEED)
     compute: Compute = Compute()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not name.isprintable() or not {"/", "\\"}.isdisjoint(name) or len(name) > LONGEST_NAME:
+            raise ValueError(f"names the run's folder: give at most {LONGEST_NAME} characters, no / or \\ among them")
+        return name
 
     @model_validator(mode="after")
     def _loss_fits_the_network(self) -> "Recipe":
@@ -268,24 +283,26 @@ def _read_extended(path: Path, *extending: Path) -> dict[str, Any]:
     name = content.pop("extends", None)
     if name is None:
         return content
-    try:
-        base = _find(name, path.parent)
-    except (UserError, TypeError):
-        raise UserError(
-            f"{path.name}: extends: there is no recipe {name!r}; give a shipped one's name or a file"
-        ) from None
+    base = _find_base(name, path)
     if base.resolve() in {file.resolve() for file in (path, *extending)}:
         raise UserError(f"{path.name}: extends: {name} leads back to itself; let one of them extend nothing")
+    if len(extending) == LONGEST_CHAIN:
+        raise UserError(f"{path.name}: extends: more than {LONGEST_CHAIN} recipes in a row; let it extend nothing")
     inherited = _read_extended(base, path, *extending)
     inherited.pop("name", None)
     return inherited | content
 
 
+def _find_base(name: object, path: Path) -> Path:
+    """Return the file that the recipe at `path` extends: a foreign one reads nothing outside its own folder."""
+    if isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts:
+        with suppress(UserError, OSError):
+            return _find(name, path.parent)
+    raise UserError(f"{path.name}: extends: there is no recipe {name!r}; give a shipped one's name or a file beside it")
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    content = read_yaml(path, "no such recipe")
     if not isinstance(content, dict):
         raise UserError(f"{path}: a recipe is a table of keys and values; see `cleanplate train quick --print`")
     return content
@@ -301,9 +318,9 @@ def _apply(content: dict[str, Any], setting: str) -> None:
         for step in parents:
             place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
         if isinstance(place, list):
-            place[int(last)] = yaml.safe_load(value)
+            place[int(last)] = parse_yaml(value)
         elif isinstance(place, dict):
-            place[last] = yaml.safe_load(value)
+            place[last] = parse_yaml(value)
         else:
             raise TypeError
     except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError):

@@ -7,7 +7,6 @@ on training items and kept in the run folder.
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.source import Batch, BatchLoader, Skipped
 from cleanplate.errors import UserError
-from cleanplate.files import write_bytes
+from cleanplate.files import is_compressed, require_file, write_bytes
 from cleanplate.pictures import Canvas
 
 SAMPLE = 500
@@ -63,11 +62,16 @@ class References:
         Raises:
             UserError: the file is missing or damaged.
         """
+        require_file(path, "cannot be read (missing); the run folder is damaged")
         try:
+            if is_compressed(path):
+                raise ValueError("compressed")
             with np.load(path, allow_pickle=False) as content:
-                depth = content["mean_depth"]
-                return cls(int(content["threshold"]), depth if depth.size else None)
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+                threshold, depth = int(content["threshold"]), content["mean_depth"]
+            if depth.ndim != 2 or depth.dtype != np.float32:
+                raise ValueError(f"mean_depth is {depth.dtype} of {depth.ndim} dimensions")
+            return cls(threshold, depth if depth.size else None)
+        except Exception as error:  # a foreign file fails in as many ways as there are foreign files
             raise UserError(f"{path}: cannot be read ({error}); the run folder is damaged") from None
 
 

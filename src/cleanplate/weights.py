@@ -1,17 +1,21 @@
 """Weights files: a network's parameters with all that is needed to use them, as safetensors."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import safetensors
-from pydantic import BaseModel, ConfigDict, ValidationError
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from cleanplate import __version__
-from cleanplate.data.card import DepthMeaning, Normalisation
+from cleanplate.data.card import DepthMeaning, Normalisation, explain
 from cleanplate.errors import UserError
-from cleanplate.files import write_bytes
+from cleanplate.files import require_file, write_bytes
 from cleanplate.models import create_model
+from cleanplate.pictures import require_multiple
 
 _KEY = "cleanplate"
 
@@ -21,7 +25,7 @@ class WeightsCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     model: str
-    size: int
+    size: Annotated[int, AfterValidator(lambda size: require_multiple(size, "size"))]
     """Pixels of the longer side that it was trained at last."""
     normalisation: Normalisation
     depth: DepthMeaning | None
@@ -47,10 +51,8 @@ def find_weights(path: Path | str) -> Path:
         weights = path / "weights.safetensors"
         if not weights.exists():
             raise UserError(f"{path}: holds no weights.safetensors; give a run folder whose first epoch has ended")
-        return weights
-    if not path.exists():
-        raise UserError(f"{path}: no such weights; give a run folder or a .safetensors file")
-    return path
+        path = weights
+    return require_file(path, "no such weights; give a run folder or a .safetensors file")
 
 
 def load_weights(path: Path | str) -> tuple[nn.Module, WeightsCard]:
@@ -66,13 +68,20 @@ def load_weights(path: Path | str) -> tuple[nn.Module, WeightsCard]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    if _KEY not in metadata:
+        raise UserError(f"{path}: not written by cleanplate; its metadata says neither network nor size")
     try:
         card = WeightsCard.model_validate_json(metadata[_KEY])
-    except (KeyError, ValidationError):
-        raise UserError(f"{path}: not written by cleanplate; its metadata says neither network nor size") from None
-    model = create_model(card.model)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError:
-        raise UserError(f"{path}: its parameters are not those of {card.model}; use a file of this version") from None
+        model = create_model(card.model)
+    except ValidationError as error:
+        raise UserError(f"{path}: its metadata is damaged: {explain(error)}; use another file") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if _forms(tensors) != _forms(model.state_dict()):
+        raise UserError(f"{path}: its parameters are not those of {card.model}; use a file of this version")
+    model.load_state_dict(tensors)
     return model.eval(), card
+
+
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}

@@ -78,6 +78,12 @@ DAMAGES = {
         "items.csv",
         "has no row for frame bg001_fg001_01",
     ),
+    "row with a line break": (add("items.csv", '"x\ny\x1b[2J",bg001,fg001\n'), "items.csv", r"frame x\\ny\\x1b\[2J"),
+    "items that are a folder": (
+        lambda folder: [(folder / "items.csv").unlink(), (folder / "items.csv").mkdir()],
+        "items.csv",
+        "cannot be read",
+    ),
     "items without columns": (lambda folder: (folder / "items.csv").write_text("a,b\n"), "items.csv", "has no column"),
 }
 

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from cleanplate.data.modest import ModestFolder
 from cleanplate.errors import UserError
 from cleanplate.pictures import read_depth, read_mask, read_rgb, write_picture
 
+PLAIN = "{mean: [0, 0, 0], std: [0, 0, 0]}"
 FOLDERS = ("bg", "bg_fg", "bg_fg_mask", "bg_fg_depth_map")
 
 INDEX = """
@@ -188,6 +190,12 @@ def test_unknown_cutouts_are_refused(named_folders: Path) -> None:
     (named_folders / "items.csv").write_text("frame,plate,cutouts\na,a,ann ben\n")
     with pytest.raises(UserError, match=r"items\.csv: has no row for frame b"):
         ModestFolder(named_folders).cutouts()
+    (named_folders / "items.csv").write_bytes(b"frame,plate,cutouts\na,a,\xff\n")
+    with pytest.raises(UserError, match=r"items\.csv: cannot be read as a table"):
+        ModestFolder(named_folders).cutouts()
+    (named_folders / "items.csv").write_text(f"frame,plate,cutouts\na,a,{'x' * 200_000}\n")
+    with pytest.raises(UserError, match=r"items\.csv: cannot be read as a table"):
+        ModestFolder(named_folders).cutouts()
     (named_folders / "items.csv").write_text("frame,plate,cutouts\na,a,ann ben\nb,b,\n")
     assert ModestFolder(named_folders).cutouts() == [("ann", "ben"), ()]
 
@@ -225,6 +233,11 @@ def test_broken_item_is_named_in_a_line(named_folders: Path, file: str, damage, 
         ("a\ta\ta\t\nb\tb\tb\t\na\ta\ta\t\n", r"file_map\.txt:3: frame a stands in line 1 already"),
         ("a\n" * 3, r"file_map\.txt:1: .* \(and 2 more; see `cleanplate data check`\)"),
         ("a\t../a\ta\t\n", r"file_map\.txt:1: a name leaves its folder"),
+        ("a\ta\ta\t\n/a\ta\ta\t\n", r"file_map\.txt:2: a name leaves its folder"),
+        ("a\ta\ta\t\na\tb\\a\ta\t\n", r"file_map\.txt:2: a name leaves its folder"),
+        ("a\ta\0\ta\t\n", r"file_map\.txt:1: a name holds control characters"),
+        ("a\ta\ta\t\x1b[2J\n", r"file_map\.txt:1: a name holds control characters"),
+        (f"a\t{'a' * 251}\ta\t\n", r"file_map\.txt:1: a name is longer than 250 bytes"),
         ("", r"file_map\.txt: lists no items"),
     ],
 )
@@ -232,6 +245,19 @@ def test_broken_file_map_is_named_by_line(named_folders: Path, lines: str, words
     (named_folders / "file_map.txt").write_text(lines)
     with pytest.raises(UserError, match=words):
         ModestFolder(named_folders)
+
+
+def test_file_map_that_is_a_pipe_is_refused_and_not_waited_for(named_folders: Path) -> None:
+    (named_folders / "file_map.txt").unlink()
+    os.mkfifo(named_folders / "file_map.txt")
+    with pytest.raises(UserError, match=r"file_map\.txt: cannot be read \(not a file\)"):
+        ModestFolder(named_folders)
+
+
+def test_links_to_pictures_elsewhere_are_followed(named_folders: Path, tmp_path: Path) -> None:
+    (named_folders / "frame" / "a.png").rename(tmp_path / "elsewhere.png")
+    (named_folders / "frame" / "a.png").symlink_to(tmp_path / "elsewhere.png")
+    assert np.array_equal(ModestFolder(named_folders).read(0).frame, read_rgb(tmp_path / "elsewhere.png"))
 
 
 def test_file_map_of_a_windows_editor_is_read(named_folders: Path) -> None:
@@ -264,11 +290,19 @@ def test_a_changed_plate_is_read_anew(named_folders: Path) -> None:
     [
         ("nmae: x", r"dataset\.yaml: nmae: Extra inputs"),
         ("depth: {kind: metric, near: 3, far: 1}", r"dataset\.yaml: depth: .*near below far"),
-        ("a: [", r"dataset\.yaml: not valid YAML"),
+        ("[1, 2]", r"dataset\.yaml: content: "),
+        ("depth: {kind: metric, near: .nan, far: 1}", r"dataset\.yaml: depth\.near: .*finite"),
+        (
+            f"normalisation: {{plate: {PLAIN}, frame: {PLAIN}}}",
+            r"dataset\.yaml: normalisation\.plate\.std\.0: .*greater",
+        ),
+        ("made_by: {a: !!binary gICA}", r"dataset\.yaml: made_by: .*utf-8"),
+        ("name: \xff", r"dataset\.yaml: not readable as YAML"),
+        ("a: [", r"dataset\.yaml: not readable as YAML"),
     ],
 )
 def test_broken_card_is_named_by_key(named_folders: Path, card: str, words: str) -> None:
-    (named_folders / "dataset.yaml").write_text(card)
+    (named_folders / "dataset.yaml").write_text(card, encoding="latin-1")
     with pytest.raises(UserError, match=words):
         ModestFolder(named_folders)
 

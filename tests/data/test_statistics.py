@@ -8,7 +8,7 @@ from cleanplate.data.card import read_card
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.statistics import normalisation_of, stats
 from cleanplate.errors import UserError
-from cleanplate.pictures import read_rgb
+from cleanplate.pictures import read_rgb, write_picture
 
 
 def test_figures_are_those_of_plain_numpy(own_dataset: Path) -> None:
@@ -63,3 +63,13 @@ def test_unreadable_picture_is_named(own_dataset: Path) -> None:
     (own_dataset / "bg_fg" / "bg001_fg001_01.jpg").write_text("text")
     with pytest.raises(UserError, match=r"bg001_fg001_01\.jpg: not a readable picture"):
         stats(own_dataset)
+
+
+def test_pictures_of_one_colour_can_be_normalised(tmp_path: Path) -> None:
+    for field in ("plate", "frame", "mask"):
+        (tmp_path / field).mkdir()
+        write_picture(tmp_path / field / "a.png", np.full((8, 8, 3) if field != "mask" else (8, 8), 99, np.uint8))
+    (tmp_path / "file_map.txt").write_text("a\ta\ta\t\n")
+    normalisation = normalisation_of(ModestFolder(tmp_path))
+    assert normalisation.frame.std == (1e-5, 1e-5, 1e-5)
+    assert read_card(tmp_path).normalisation == normalisation

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -252,6 +253,14 @@ def test_file_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     assert f"{path}: not readable as weights" in refusal(path)
     assert not (tmp_path / "sprung").exists()
+
+
+def test_file_that_unfolds_when_read_is_refused(weights: Weights, tmp_path: Path) -> None:
+    torch.save(weights, tmp_path / "stored.pt")
+    with ZipFile(tmp_path / "stored.pt") as stored, ZipFile(tmp_path / "model.pt", "w", ZIP_DEFLATED) as compressed:
+        for name in stored.namelist():
+            compressed.writestr(name, stored.read(name))
+    assert "model.pt: not readable as weights" in refusal(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])

@@ -1,23 +1,28 @@
 """`dataset.yaml`: what a data set says of itself."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
 
 from cleanplate.errors import UserError
 from cleanplate.files import write_text
+from cleanplate.safe_yaml import read_yaml
 
 CARD_NAME = "dataset.yaml"
+
+
+Deviation = Annotated[float, Field(gt=0)]
 
 
 class ChannelStatistics(BaseModel):
     """Mean and standard deviation of each channel, RGB, of pictures scaled to 0 to 1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[Deviation, Deviation, Deviation]
 
 
 class Normalisation(BaseModel):
@@ -31,7 +36,7 @@ class Normalisation(BaseModel):
 class DepthMeaning(BaseModel):
     """What the depth numbers mean: `metric` is `near + depth * (far - near)` metres, `relative` has no unit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     kind: Literal["metric", "relative"] = "relative"
     near: float | None = None
     far: float | None = None
@@ -50,7 +55,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: str = ""
-    made_by: dict[str, Any] | None = None
+    made_by: Annotated[dict[str, Any], AfterValidator(to_jsonable_python)] | None = None  # what can be written again
     normalisation: Normalisation | None = None
     depth: DepthMeaning = DepthMeaning()
 
@@ -65,12 +70,15 @@ def read_card(folder: Path) -> Card:
     if not path.exists():
         return Card(name=folder.resolve().name)
     try:
-        return Card.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
+        return Card.model_validate(read_yaml(path, "missing") or {})
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise UserError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        raise UserError(f"{path}: {explain(error)}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first fault: its key, and what is wrong with it."""
+    fault = error.errors()[0]
+    return f"{'.'.join(map(str, fault['loc'])) or 'content'}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def write_card(folder: Path, card: Card) -> None:

@@ -5,16 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from cleanplate.data.card import read_card
 from cleanplate.data.modest import FIELDS, FILE_MAP, find_folder, find_picture, read_file_map
 from cleanplate.data.writer import count_cores
-from cleanplate.errors import UserError
-from cleanplate.files import require_folder
+from cleanplate.errors import UserError, one_line
+from cleanplate.files import require_file, require_folder
 from cleanplate.pictures import PICTURE_SUFFIXES, decode
 from cleanplate.progress import track
 
@@ -33,7 +34,7 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     file: str
-    fault: str
+    fault: Annotated[str, AfterValidator(one_line)]
 
 
 class CheckReport(BaseModel):
@@ -194,8 +195,10 @@ def _table_faults(folder: Path, names: dict[str, np.ndarray]) -> Iterator[Fault]
         path = folder / name
         if path.exists():
             try:
-                with path.open(encoding="utf-8", newline="") as lines:
+                with require_file(path, "missing").open(encoding="utf-8", newline="") as lines:
                     yield from (Fault(file=str(path), fault=text) for text in read(lines, plate_of))
+            except UserError as error:
+                yield _named(str(error), path)
             except (OSError, UnicodeDecodeError, csv.Error) as error:
                 yield Fault(file=str(path), fault=f"cannot be read as text ({error})")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from cleanplate.data.card import read_card
 from cleanplate.data.source import Batch
 from cleanplate.errors import UserError
-from cleanplate.files import require_folder
+from cleanplate.files import require_file, require_folder
 from cleanplate.pictures import PICTURE_SUFFIXES, Canvas, read_depth, read_mask, read_rgb
 
 FIELDS = ("plate", "frame", "mask", "depth")
@@ -30,6 +30,9 @@ FOLDERS = {
 """The folder of each field: MODEST Museum's name, or the field's own."""
 FILE_MAP = "file_map.txt"
 BOM = b"\xef\xbb\xbf"  # some editors begin a text with it
+LONGEST_NAME = 250
+"""Bytes: with its extension it is as long as file systems allow."""
+CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 MODEST_FRAME = re.compile(r"bg\d+_(fg\d+)_\d+")
 
 
@@ -138,8 +141,7 @@ class ModestFolder:
         table = self.path / "items.csv"
         frames = [name.decode() for name in self._names["frame"]]
         if table.exists():
-            with table.open(encoding="utf-8", newline="") as file:
-                known = {row.get("frame"): tuple((row.get("cutouts") or "").split()) for row in csv.DictReader(file)}
+            known = _read_cutouts(table)
             missing = next((frame for frame in frames if frame not in known), None)
             if missing is not None:
                 raise UserError(f"{table}: has no row for frame {missing}; add it, or use the split `random`")
@@ -200,6 +202,7 @@ def read_file_map(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     faults: dict[int, str] = {}
     numbers = array("L")
     columns = {field: bytearray() for field in FIELDS}  # a list of 400,000 rows would take ten times the memory
+    require_file(path, "missing; a data set folder needs one (plate, frame, mask, depth a line)")
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -210,8 +213,6 @@ def read_file_map(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
                 numbers.append(number)
                 for column, name in zip(columns.values(), row, strict=True):
                     column += name + b"\n"
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; a data set folder needs one (plate, frame, mask, depth a line)") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     names = {field: np.array(bytes(column).split(b"\n")[:-1], dtype=np.bytes_) for field, column in columns.items()}
@@ -234,11 +235,24 @@ def _fault_of(row: list[bytes]) -> str | None:
         return "expected four names with tabs between (plate, frame, mask, depth)"
     if any(b"/" in name or b"\\" in name or name == b".." for name in row):
         return "a name leaves its folder; give plain names without extension"
+    if any(map(CONTROLS.search, row)):
+        return "a name holds control characters; give plain names without extension"
+    if max(map(len, row)) > LONGEST_NAME:
+        return f"a name is longer than {LONGEST_NAME} bytes; give names that a file can have"
     try:
         b"".join(row).decode()
     except UnicodeDecodeError:
         return "not UTF-8 text; save the file as UTF-8"
     return None
+
+
+def _read_cutouts(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return the cutouts of each frame in `items.csv`."""
+    try:
+        with require_file(path, "missing").open(encoding="utf-8", newline="") as lines:
+            return {row.get("frame") or "": tuple((row.get("cutouts") or "").split()) for row in csv.DictReader(lines)}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a table ({error}); write it anew") from None
 
 
 @lru_cache(maxsize=128)

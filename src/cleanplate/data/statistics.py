@@ -167,7 +167,8 @@ def _pool(items: list[_Item], field: str) -> tuple[np.ndarray, np.ndarray] | Non
 
 
 def _channels(mean: np.ndarray, std: np.ndarray) -> ChannelStatistics:
-    return ChannelStatistics(mean=tuple(mean.round(5).tolist()), std=tuple(std.round(5).tolist()))
+    # one colour throughout has no deviation, and a picture is divided by it
+    return ChannelStatistics(mean=tuple(mean.round(5).tolist()), std=tuple(std.round(5).clip(1e-5).tolist()))
 
 
 def _grey(mean: np.ndarray, std: np.ndarray) -> GreyStatistics:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cleanplate.errors import UserError
+from cleanplate.files import is_compressed
 from cleanplate.models import MODELS, create_model
 
 # The published name of each of our modules.
@@ -98,6 +99,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
+        if is_compressed(path):
+            raise ValueError("torch compresses nothing")
         with warnings.catch_warnings(action="ignore"):  # torch's doubts about a file that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # a foreign file fails in as many ways as there are foreign files

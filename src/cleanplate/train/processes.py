@@ -112,10 +112,10 @@ def run_in_processes(count: int, function: Callable[..., None], arguments: Seque
         with _passing_on_signals(children):
             first = _wait_for(children)
         outcomes = [_outcome(child, end) for child, end in zip(children, ends, strict=True)]
-    for child in first:
-        if child.exitcode and child.exitcode < 0:
-            name = signal.Signals(-child.exitcode).name
-            raise UserError(f"{child.name} was ended by {name}, and the others with it")
+    for failed in first:
+        if failed.exitcode and failed.exitcode < 0:
+            name = signal.Signals(-failed.exitcode).name
+            raise UserError(f"{failed.name} was ended by {name}, and the others with it")
     for kind in (Stopped, UserError, RuntimeError):  # what ended them is told, not what it led to in the others
         for outcome in outcomes:
             if isinstance(outcome, kind):
