@@ -32,6 +32,7 @@ def train(
     run: Annotated[Path | None, typer.Option(help="The run folder to make.", show_default="runs/RECIPE-TIME")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run instead of starting one.")] = None,
     settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and write nothing.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the recipe in full and do nothing else.")] = False,
     seeds: Annotated[str | None, typer.Option(help="Train once with each, such as 1,2,3, into RUN-seed-1 …")] = None,
     stop_after: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after a time such as 45m.")] = None,
@@ -50,9 +51,10 @@ def train(
     Example: cleanplate train quick --data museum --run runs/first --set phases.0.epochs=1
     """
     if resume is not None:
-        if recipe or run or settings or show or seeds:
+        if recipe or run or settings or show or seeds or dry_run:
             raise UserError(
-                "--resume goes on with a run as it was begun; leave out RECIPE, --run, --set, --seeds and --print"
+                "--resume goes on with a run as it was begun; "
+                "leave out RECIPE, --run, --set, --seeds, --print and --dry-run"
             )
         from cleanplate.train.fit import resume as resume_run
 
@@ -71,6 +73,12 @@ def train(
         return
     if data is None:
         raise UserError("--data is missing: give a data set folder (`cleanplate data museum OUT` makes one)")
+    if dry_run:
+        from cleanplate.train.rehearsal import format_rehearsal, rehearse
+
+        rehearsal = rehearse(recipe, data, run=run, settings=settings or ())
+        tell(as_json, rehearsal, format_rehearsal(rehearsal))
+        return
     numbers = None if seeds is None else _read_seeds(seeds)
     if numbers and (stop_after or epochs_now or devices):
         raise UserError("--seeds trains each run to its end; leave out --stop-after, --epochs-now and --devices")

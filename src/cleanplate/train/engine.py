@@ -81,7 +81,7 @@ def _fit(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Pat
         signal.signal(signal.SIGINT, handler)
         raise Stopped("stopped by SIGINT", signal.SIGINT) from None
     except (RuntimeError, MemoryError) as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             number, phase = data.recipe.phase_at(data.epoch)[0], data.phase
             raise UserError(
                 f"{run.recipe_file}: phases.{number}: a batch of {phase.batch_size} at {phase.size}x{phase.size} does "
@@ -93,7 +93,7 @@ def _fit(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Pat
         raise
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Tell whether a step failed for want of memory; on a CPU torch says so in words alone."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 

@@ -1,30 +1,24 @@
 """The learning-rate range test of a recipe: its sweeps, what they suggest, and a plot of them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from itertools import count
+from functools import partial
 from pathlib import Path
 
-import pytorch_lightning as pl
-import torch
 from matplotlib.figure import Figure
 from pydantic import BaseModel
-from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor
 
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_per_epoch
-from cleanplate.data.source import Batch, BatchLoader, shuffled
-from cleanplate.data.split import Split, split_items
-from cleanplate.data.statistics import normalisation_of
+from cleanplate.data.split import split_items
 from cleanplate.files import require_vacant, write_bytes, write_text
 from cleanplate.progress import track
 from cleanplate.recipe import Recipe, load_recipe
-from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device, set_layout
+from cleanplate.train.compute import keep_freed_memory
 from cleanplate.train.curves import as_png
 from cleanplate.train.sweep import Suggestions, Sweep, SweepResult, read_curve, suggest, sweep_rates
-from cleanplate.train.task import CleanplateTask
+from cleanplate.train.trial import Trial
 
 DEFAULT_SWEEPS = ("1e-6:1:200",)
 SUGGESTIONS = {
@@ -48,56 +42,6 @@ class LrRange(BaseModel):
     """The lowest and the highest of each suggestion over the sweeps."""
     out: str
     """The folder with `lr_range.json` and `lr_range.png`."""
-
-
-class _Trial:
-    """A network that has learned nothing, its optimiser, and an endless stream of batches."""
-
-    def __init__(self, recipe: Recipe, folder: ModestFolder, split: Split) -> None:
-        self.recipe, self.folder, self.split, self.phase = recipe, folder, split, recipe.phases[0]
-        self.device = pick_device()
-        compute = choose_compute(recipe, self.device)
-        with isolate_rng():
-            pl.seed_everything(recipe.seed, verbose=False)
-            self.task = CleanplateTask(
-                recipe, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train)
-            ).to(self.device)
-        set_layout(self.task.model, compute["layout"])
-        self.optimizer = self.task.configure_optimizers()
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=compute["precision"] == "bfloat16")
-        held_out = next(iter(split.parts.values()))[: self.phase.batch_size]
-        self.held_out = folder.batch(held_out.tolist(), self.phase.size, recipe.seed, 0).to(self.device).as_float()
-        self.epochs = count()
-
-    def batches(self) -> Iterator[tuple[int, Batch]]:
-        """Yield training batches with the number of their epoch; every call begins a new epoch."""
-        for epoch in self.epochs:
-            order = shuffled(self.split.train, self.recipe.seed, epoch)
-            steps, size = steps_per_epoch(len(order), self.phase.batch_size), self.phase.batch_size
-            loader = BatchLoader(
-                self.folder,
-                order[: steps * size],
-                size=self.phase.size,
-                batch_size=size,
-                seed=self.recipe.seed,
-                epoch=epoch,
-            )
-            yield from ((epoch, batch.to(self.device)) for batch in loader)
-
-    def training_loss(self, numbered: tuple[int, Batch]) -> Tensor:
-        """Return the loss of a batch of an epoch, augmented."""
-        epoch, batch = numbered
-        with self.autocast:
-            return self.task.losses(self.task.augmented(batch, epoch))[1]["loss"]
-
-    @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Return the loss of the held-out batch, always the same one."""
-        self.task.model.eval()
-        with self.autocast:
-            loss = float(self.task.losses(self.held_out)[1]["loss"])
-        self.task.model.train()
-        return loss
 
 
 def lr_range(
@@ -136,12 +80,14 @@ def lr_range(
     planned = [Sweep.parse(text, steps, linear) for text in sweeps]
 
     keep_freed_memory()
-    trial = _Trial(recipe, folder, split)
-    measure = trial.validation_loss if validation else None
+    trial = Trial(recipe, folder, split)
+    measure = partial(trial.validation_loss, trial.held_out(phase)) if validation else None
     results = []
     for number, sweep in enumerate(planned, 1):
         rates = track(sweep.rates(), sweep.iterations, f"sweep {number} of {len(planned)}")
-        curve = sweep_rates(trial.task.model, trial.optimizer, rates, trial.batches(), trial.training_loss, measure)
+        curve = sweep_rates(
+            trial.task.model, trial.optimizer, rates, trial.batches(phase), trial.training_loss, measure
+        )
         results.append(read_curve(sweep, curve))
     suggestions, agreement = suggest(results)
     answer = LrRange(

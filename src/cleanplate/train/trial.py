@@ -1,0 +1,80 @@
+"""A network that has learned nothing, with its optimiser and endless batches: to try out steps on."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor
+
+from cleanplate.data.modest import ModestFolder
+from cleanplate.data.module import steps_per_epoch
+from cleanplate.data.source import Batch, BatchLoader, shuffled
+from cleanplate.data.split import Split
+from cleanplate.data.statistics import normalisation_of
+from cleanplate.recipe import Phase, Recipe
+from cleanplate.train.compute import choose_compute, pick_device, set_layout
+from cleanplate.train.task import CleanplateTask
+
+
+class Trial:
+    """What a training step takes, outside any run.
+
+    Args:
+        recipe: network, loss, optimiser, augmentation.
+        folder: the data set.
+        split: its split.
+    """
+
+    def __init__(self, recipe: Recipe, folder: ModestFolder, split: Split) -> None:
+        self.recipe, self.folder, self.split = recipe, folder, split
+        self.device = pick_device()
+        self.compute = choose_compute(recipe, self.device)
+        with isolate_rng():
+            pl.seed_everything(recipe.seed, verbose=False)
+            self.task = CleanplateTask(
+                recipe, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train)
+            ).to(self.device)
+        set_layout(self.task.model, self.compute["layout"])
+        self.optimizer = self.task.configure_optimizers()
+        bfloat16 = self.compute["precision"] == "bfloat16"
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
+        self.epochs = count()
+
+    def batches(self, phase: Phase) -> Iterator[tuple[int, Batch]]:
+        """Yield training batches as a phase has them, with the number of their epoch; every call begins a new epoch."""
+        for epoch in self.epochs:
+            order = shuffled(self.split.train, self.recipe.seed, epoch)
+            steps, size = steps_per_epoch(len(order), phase.batch_size), phase.batch_size
+            seed = self.recipe.seed
+            loader = BatchLoader(
+                self.folder, order[: steps * size], size=phase.size, batch_size=size, seed=seed, epoch=epoch
+            )
+            yield from ((epoch, batch.to(self.device)) for batch in loader)
+
+    def held_out(self, phase: Phase) -> Batch:
+        """Return a batch of items to validate by, always the same one."""
+        items = next(iter(self.split.parts.values()))[: phase.batch_size]
+        return self.folder.batch(items.tolist(), phase.size, self.recipe.seed, 0).to(self.device).as_float()
+
+    def training_loss(self, numbered: tuple[int, Batch]) -> Tensor:
+        """Return the loss of a batch of an epoch, augmented."""
+        epoch, batch = numbered
+        with self.autocast:
+            return self.task.losses(self.task.augmented(batch, epoch))[1]["loss"]
+
+    def step(self, numbered: tuple[int, Batch]) -> None:
+        """Take a whole training step."""
+        self.training_loss(numbered).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    @torch.no_grad()
+    def validation_loss(self, held_out: Batch) -> float:
+        """Return the loss of a batch as the validation has it."""
+        self.task.model.eval()
+        with self.autocast:
+            loss = float(self.task.losses(held_out)[1]["loss"])
+        self.task.model.train()
+        return loss

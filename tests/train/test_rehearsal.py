@@ -1,0 +1,60 @@
+"""The rehearsal of a training: what it says, and that it leaves nothing behind."""
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+from trainings import small_recipe
+
+from cleanplate import UserError
+from cleanplate.models.masknet import MaskNet
+from cleanplate.recipe import AdamW, Phase
+from cleanplate.train.rehearsal import format_rehearsal, rehearse
+
+PHASES = (Phase(size=32, epochs=2, batch_size=6), Phase(size=64, epochs=3, batch_size=4))
+
+
+def test_a_rehearsal_says_what_a_training_takes_and_writes_nothing(scenes: Path, tmp_path: Path) -> None:
+    before = sorted(scenes.rglob("*"))
+    found = rehearse(small_recipe(phases=PHASES), scenes, run=tmp_path / "run")
+    assert (found.train_items, sum(found.validation_items.values())) == (26, 22)
+    assert [(phase.steps, phase.epochs) for phase in found.phases] == [(4, 2), (6, 3)]
+    assert found.phases[0].items_per_second > found.phases[1].items_per_second > 0
+    assert found.minutes >= 0
+    assert 0 < found.memory_gb < found.memory_of_machine_gb
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(scenes.rglob("*")) == before
+    assert "phase 2  64x64, batches of 4, 3 epochs of 6 steps" in format_rehearsal(found)
+
+
+def test_disk_is_that_of_weights_and_states(scenes: Path) -> None:
+    weights = sum(x.nbytes for x in MaskNet().state_dict().values()) / 1e9
+    recipe = small_recipe(phases=PHASES, optimizer=AdamW(name="adamw"), keep_checkpoints=200)
+    assert rehearse(recipe, scenes).disk_gb == round(weights * 6 + 3 * weights * 202, 2) > 0
+
+
+def test_a_full_disk_is_foreseen(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1000))
+    with pytest.raises(UserError, match=r"run: the run takes .* GB, and 0\.0 GB are free; make room"):
+        rehearse(small_recipe(), scenes, run=tmp_path / "run")
+
+
+def test_a_batch_that_does_not_fit_is_named(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = MaskNet.forward
+
+    def full(self: MaskNet, plate: torch.Tensor, frame: torch.Tensor) -> object:
+        if plate.shape[-1] == 64:
+            raise torch.OutOfMemoryError
+        return forward(self, plate, frame)
+
+    monkeypatch.setattr(MaskNet, "forward", full)
+    with pytest.raises(UserError, match=r"small: phases\.1: a batch of 4 at 64x64 does not fit in memory; lower its"):
+        rehearse(small_recipe(phases=PHASES), scenes)
+
+
+def test_a_run_that_is_there_is_refused(run: Path, scenes: Path) -> None:
+    with pytest.raises(UserError, match="holds a run already"):
+        rehearse(small_recipe(), scenes, run=run)
