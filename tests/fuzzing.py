@@ -29,7 +29,8 @@ from cleanplate.data.modest import FIELDS, ModestFolder
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
 from cleanplate.pictures import read_depth, read_mask, read_rgb, read_rgba, write_picture
-from cleanplate.recipe import Recipe, load_recipe
+from cleanplate.recipe import Recipe
+from cleanplate.recipes import load_recipe
 from cleanplate.weights import WeightsCard, load_weights, save_weights
 
 SECONDS = 10

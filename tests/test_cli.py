@@ -19,7 +19,7 @@ import typer
 
 import cleanplate as cleanplate_package
 from cleanplate.cli import app, main
-from cleanplate.recipe import load_recipe
+from cleanplate.recipes import load_recipe
 
 FAST = [
     *("--set", "model=masknet", "--set", "loss=bce", "--set", "previews=0"),

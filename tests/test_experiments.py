@@ -11,7 +11,7 @@ import pytest
 
 from cleanplate import UserError
 from cleanplate.experiments import EXPERIMENTS, run_experiment, scaled
-from cleanplate.recipe import load_recipe
+from cleanplate.recipes import load_recipe
 
 TINY = """
 name: {loss}

@@ -4,17 +4,8 @@ from pathlib import Path
 import pytest
 
 from cleanplate.errors import UserError
-from cleanplate.recipe import (
-    AdamW,
-    Augmentation,
-    Contrast,
-    OneCycle,
-    Plateau,
-    RandomSplit,
-    Sgd,
-    list_recipes,
-    load_recipe,
-)
+from cleanplate.recipe import AdamW, Augmentation, Contrast, OneCycle, Plateau, RandomSplit, Sgd
+from cleanplate.recipes import list_recipes, load_recipe
 
 PHASE = "phases: [{size: 64, epochs: 1, batch_size: 8}]\n"
 

@@ -11,7 +11,8 @@ from cleanplate.data.modest import ModestFolder
 from cleanplate.errors import UserError
 from cleanplate.files import write_text
 from cleanplate.progress import say
-from cleanplate.recipe import RandomSplit, Recipe, load_recipe
+from cleanplate.recipe import RandomSplit, Recipe
+from cleanplate.recipes import load_recipe
 from cleanplate.train.fit import resume, train
 from cleanplate.train.lr_range import LrRange, describe, lr_range, say_suggestions, tabulate
 from cleanplate.train.run import Run

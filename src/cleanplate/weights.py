@@ -37,7 +37,7 @@ class WeightsCard(BaseModel):
 def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
     """Write the parameters of a network, and its card, as one whole file."""
     tensors: dict[str, Tensor] = {name: value.contiguous() for name, value in model.state_dict().items()}
-    write_bytes(path, save(tensors, {_KEY: card.model_dump_json()}))
+    write_bytes(path, save(tensors, {_KEY: card.model_dump_json()}), durable=True)
 
 
 def find_weights(path: Path | str) -> Path:

@@ -150,14 +150,16 @@ def test_items_without_depth_in_one_process_are_no_hindrance(dataset: Path, tmp_
 # How it ends
 
 
-def start(*arguments: str | Path, command: Sequence[str] = ("-m", "cleanplate")) -> subprocess.Popen[str]:
+def start(
+    *arguments: str | Path, command: Sequence[str] = ("-m", "cleanplate"), **environment: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *command, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
     )
 
 
@@ -242,4 +244,34 @@ def test_torchrun_on_two_nodes(pair: Path, scenes: Path, tmp_path: Path) -> None
     said = [node.communicate(timeout=180)[1] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], said
     assert "2 processes with batches of 4" in " ".join(said[0].split())
+    assert differences(run, pair) == []
+
+
+def test_slurm_without_a_number_of_tasks_a_node_is_refused(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    with pytest.raises(UserError, match="SLURM: give --ntasks-per-node, not --ntasks"):
+        train(RECIPE, scenes, run=tmp_path / "run")
+
+
+def test_slurm_tasks_on_two_nodes(pair: Path, scenes: Path, tmp_path: Path) -> None:
+    run, port = tmp_path / "run", find_free_network_port()
+    (tmp_path / "recipe.yaml").write_text(RECIPE.to_yaml())
+    job = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}
+    tasks = [
+        start(
+            *("train", tmp_path / "recipe.yaml", "--data", scenes, "--run", run),
+            **job,
+            SLURM_PROCID=str(task),
+            SLURM_NODEID=str(task),
+            SLURM_LOCALID="0",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+        )
+        for task in (0, 1)
+    ]
+    said = [task.communicate(timeout=180)[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
     assert differences(run, pair) == []

@@ -4,6 +4,8 @@ import errno
 import os
 import shutil
 import signal
+import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -297,24 +299,50 @@ def test_a_state_never_runs_code(unbroken: Path, tmp_path: Path) -> None:
         read_state(path)
 
 
-@pytest.mark.parametrize("kind", ["full", "short"])
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounting = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", path], capture_output=True, text=True)
+    if mounting.returncode:
+        pytest.skip(f"needs the right to mount a file system: {mounting.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk: Path, unbroken: Path, scenes: Path) -> None:
+    run, ballast = small_disk / "run", small_disk / "ballast"
+    ballast.write_bytes(bytes(11_200_000))
+    with pytest.raises(OSError, match="No space left") as error:
+        train(RECIPE, scenes, run=run)
+    assert error.value.filename.startswith(str(run))
+    assert not list(run.rglob(".*"))
+    ballast.unlink()
+    resume(run)
+    assert_same(run, unbroken)
+
+
+@pytest.mark.parametrize("kind", ["full", "short", "read-only"])
 def test_a_disk_that_fills_up_costs_nothing_but_the_time_since_the_last_state(
     kind: str, unbroken: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, fsync = tmp_path / "run", os.fsync
 
     def full(number: int) -> None:
-        if len(list((run / "checkpoints").glob("step-*"))) >= 2:
+        is_file = stat.S_ISREG(os.fstat(number).st_mode)
+        if is_file and len(list((run / "checkpoints").glob("step-*"))) >= 2:
             if kind == "short":
                 os.ftruncate(number, 100)
-            raise OSError(errno.ENOSPC, "No space left on device")
+            number = errno.EROFS if kind == "read-only" else errno.ENOSPC
+            raise OSError(number, os.strerror(number))
         fsync(number)
 
     with monkeypatch.context() as patches:
         patches.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left") as error:
+        with pytest.raises(OSError, match=r"No space left|Read-only") as error:
             train(RECIPE, scenes, run=run)
-    assert error.value.filename == str(run / "checkpoints" / "step-000000008.ckpt")
+    assert error.value.filename == str(run / "epochs" / "002.safetensors")
     assert states(run) == [4, 8]
     assert not list(run.rglob(".*"))
     resume(run)
@@ -373,7 +401,21 @@ def test_what_cannot_change_within_a_run_is_refused(old: str, new: str, unbroken
         resume(run, take="file")
 
 
-# Losses that are no numbers, and memory that runs out
+# Pictures that break, losses that are no numbers, and memory that runs out
+
+
+def test_pictures_that_break_in_mid_epoch_cost_nothing(
+    unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run, data = tmp_path / "run", Path(shutil.copytree(scenes, tmp_path / "data"))
+    masks, away = data / "bg_fg_mask", data / "away"
+    on_call(7, lambda: masks.rename(away) and None)
+    with pytest.raises(UserError, match=r"bg_fg_mask/.*: no such picture"):
+        train(RECIPE, data, run=run)
+    assert states(run)[-1] == 7
+    away.rename(masks)
+    resume(run)
+    assert_same(run, unbroken)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_before_it_does_harm(

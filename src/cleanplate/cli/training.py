@@ -20,7 +20,7 @@ def recipes(as_json: Json = False) -> None:
 
     Example: cleanplate recipes
     """
-    from cleanplate.recipe import list_recipes
+    from cleanplate.recipes import list_recipes
 
     found = list_recipes()
     tell(as_json, found, "\n".join(f"{name:<28}{description}" for name, description in found.items()))
@@ -66,7 +66,7 @@ def train(
     if recipe is None:
         raise UserError("give a recipe (`cleanplate recipes` lists them), or --resume RUN")
     if show:
-        from cleanplate.recipe import load_recipe
+        from cleanplate.recipes import load_recipe
 
         shown = load_recipe(recipe, settings or ())
         tell(as_json, shown, shown.to_yaml().rstrip())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from cleanplate.data.modest import ModestFolder
@@ -22,7 +23,7 @@ from cleanplate.train.compute import keep_freed_memory, set_layout
 from cleanplate.train.display import Display
 from cleanplate.train.keeper import Keeper, Stopped
 from cleanplate.train.previews import preview_items
-from cleanplate.train.processes import Place
+from cleanplate.train.processes import OtherProcessError, Place, find_cluster
 from cleanplate.train.record import Record
 from cleanplate.train.run import Run
 from cleanplate.train.state import StateFiles
@@ -89,7 +90,7 @@ def _fit(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Pat
                 f"`cleanplate train --resume {run.path} --take file`"
             ) from None
         if trainer.world_size > 1 and _is_of_a_connection(error):
-            raise UserError("another process has ended, so this one cannot go on") from None
+            raise OtherProcessError("another process has ended, so this one cannot go on") from None
         raise
 
 
@@ -113,7 +114,7 @@ def _trainer(recipe: Recipe, environment: dict[str, Any], place: Place, callback
         strategy=_strategy(recipe) if place.processes > 1 else "auto",
         sync_batchnorm=place.processes > 1 and not on_cpu,
         precision="bf16-mixed" if environment["precision"] == "bfloat16" else "32-true",
-        plugins=[StateFiles()],
+        plugins=[StateFiles(), find_cluster() or LightningEnvironment()],
         callbacks=callbacks,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,

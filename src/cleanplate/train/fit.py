@@ -17,7 +17,8 @@ from cleanplate.data.statistics import normalisation_of
 from cleanplate.errors import UserError
 from cleanplate.files import remove_partial_files
 from cleanplate.progress import say
-from cleanplate.recipe import Recipe, differing_keys, load_recipe
+from cleanplate.recipe import Recipe, differing_keys
+from cleanplate.recipes import load_recipe
 from cleanplate.references import fit_references
 from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device
 from cleanplate.train.engine import train_run

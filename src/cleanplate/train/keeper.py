@@ -16,6 +16,7 @@ from cleanplate.recipe import Recipe
 from cleanplate.train.record import Record
 from cleanplate.train.run import Run, best_row
 from cleanplate.train.state import State, drop_old_states, state_file
+from cleanplate.train.task import CleanplateTask
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; what ends a process politely; what SLURM warns with (`--signal=USR1@120`)."""
@@ -64,6 +65,9 @@ class Keeper(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Answer signals from here on; Lightning puts back what answered them before."""
+        if not isinstance(task, CleanplateTask):
+            raise TypeError("Keeper goes with CleanplateTask")
+        self.task, self.speaks = task, trainer.is_global_zero
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self._on_signal)
@@ -72,7 +76,7 @@ class Keeper(Callback):
         self, trainer: pl.Trainer, task: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save or stop, but after the last step of an epoch: the validation that follows does both."""
-        task.updating = False  # type: ignore[assignment]
+        self.task.end_step()
         wish = self._agree(trainer, self._wish())
         if wish and batch_idx + 1 < trainer.num_training_batches:
             self._save(trainer)
@@ -102,9 +106,9 @@ class Keeper(Callback):
 
     def on_exception(self, trainer: pl.Trainer, task: pl.LightningModule, exception: BaseException) -> None:
         """Write the state from before the step that was broken off, where it is still to be had."""
-        in_step = trainer.training and not getattr(task, "updating", True) and is_within_epoch(trainer)
-        if in_step and trainer.world_size == 1 and not isinstance(exception, Stopped):
-            task.undo_forward()  # type: ignore[operator]
+        in_training = trainer.training and is_within_epoch(trainer) and not isinstance(exception, Stopped)
+        if in_training and trainer.world_size == 1 and not self.task.updating:
+            self.task.undo_forward()
             self._save(trainer)
 
     def _wish(self) -> int:
@@ -130,9 +134,9 @@ class Keeper(Callback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is None:
             self.signal_number = number
-            # not by print, which a signal may find in the middle of printing
-            os.write(2, b"\nstopping: this step is finished and the state written; Ctrl-C again to stop at once\n")
-        elif number == signal.SIGINT and not self.saving:
+            if self.speaks:  # not by print, which a signal may find in the middle of printing
+                os.write(2, b"\nstopping: this step is finished and the state written; Ctrl-C again to stop at once\n")
+        elif number == signal.SIGINT and not self.saving and not self.task.updating:
             raise KeyboardInterrupt
 
     # What

@@ -14,7 +14,8 @@ from cleanplate.data.module import steps_per_epoch
 from cleanplate.data.split import split_items
 from cleanplate.files import require_vacant, write_bytes, write_text
 from cleanplate.progress import track
-from cleanplate.recipe import Recipe, load_recipe
+from cleanplate.recipe import Recipe
+from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import keep_freed_memory
 from cleanplate.train.curves import as_png
 from cleanplate.train.sweep import Suggestions, Sweep, SweepResult, read_curve, suggest, sweep_rates

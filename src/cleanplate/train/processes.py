@@ -30,6 +30,10 @@ TIMEOUT = timedelta(hours=2)
 """How long processes wait for each other, as while the first one prepares a run."""
 
 
+class OtherProcessError(UserError):
+    """This process cannot go on because another has ended; what ended that one is what counts."""
+
+
 class Place(NamedTuple):
     """Where a process stands among the others."""
 
@@ -41,10 +45,16 @@ class Place(NamedTuple):
 
 
 def find_cluster() -> ClusterEnvironment | None:
-    """Return what torchrun or SLURM says of the processes it has started; None where there is but this one."""
+    """Return what torchrun or SLURM says of the processes it has started; None where there is but this one.
+
+    Raises:
+        UserError: SLURM was told the number of processes in a way that leaves their places open.
+    """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     if SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1:
+        if "SLURM_NTASKS_PER_NODE" not in os.environ:
+            raise UserError("SLURM: give --ntasks-per-node, not --ntasks, so that every node has as many processes")
         return SLURMEnvironment(auto_requeue=False)
     return None
 
@@ -116,10 +126,10 @@ def run_in_processes(count: int, function: Callable[..., None], arguments: Seque
         if failed.exitcode and failed.exitcode < 0:
             name = signal.Signals(-failed.exitcode).name
             raise UserError(f"{failed.name} was ended by {name}, and the others with it")
-    for kind in (Stopped, UserError, RuntimeError):  # what ended them is told, not what it led to in the others
-        for outcome in outcomes:
-            if isinstance(outcome, kind):
-                raise outcome
+    causes = [outcome for outcome in outcomes if outcome and not isinstance(outcome, OtherProcessError)]
+    for outcome in causes or outcomes:
+        if outcome:
+            raise outcome
 
 
 def _wait_for(children: Sequence[BaseProcess]) -> list[BaseProcess]:

@@ -16,7 +16,8 @@ from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_per_epoch
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
-from cleanplate.recipe import AdamW, Phase, Recipe, load_recipe
+from cleanplate.recipe import AdamW, Phase, Recipe
+from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import keep_freed_memory
 from cleanplate.train.engine import is_out_of_memory
 from cleanplate.train.run import Run

@@ -14,7 +14,8 @@ from typing import Any
 from cleanplate import __version__
 from cleanplate.errors import UserError
 from cleanplate.files import require_vacant, whole_folder, write_text
-from cleanplate.recipe import Recipe, load_recipe
+from cleanplate.recipe import Recipe
+from cleanplate.recipes import load_recipe
 from cleanplate.references import References
 
 Row = dict[str, Any]

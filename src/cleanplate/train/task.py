@@ -106,6 +106,7 @@ class CleanplateTask(pl.LightningModule):
         self.updating = False
         """Whether the step has begun to change the network; till then it can be undone."""
         self.skipped_steps = 0
+        self._before_step: list[Tensor] = []
         self.finished_losses: list[float] = []
         """The validation loss of each finished epoch, which the schedule goes by."""
 
@@ -184,10 +185,15 @@ class CleanplateTask(pl.LightningModule):
             self.tallies["train"].update(prediction, losses, batch)
 
     def undo_forward(self) -> None:
-        """Give the running statistics of the norms back what they were before the step."""
-        with torch.no_grad():
-            for buffer, before in zip(self.model.buffers(), self._before_step, strict=True):
-                buffer.copy_(before)
+        """Give the running statistics of the norms back what they were before the step, if one is under way."""
+        if self._before_step:
+            with torch.no_grad():
+                for buffer, before in zip(self.model.buffers(), self._before_step, strict=True):
+                    buffer.copy_(before)
+
+    def end_step(self) -> None:
+        """Let the step be one that cannot be undone any more."""
+        self.updating, self._before_step = False, []
 
     def _leave_out(self, loss: float, items: list[int]) -> None:
         what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"

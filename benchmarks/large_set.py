@@ -1,0 +1,135 @@
+"""Train on a data set of 400,000 items: time to the first step, and memory over an epoch.
+
+    python benchmarks/large_set.py --items 400000 --json large_set.json
+
+The pictures are a few small ones under 400,000 names, in MODEST Museum's layout, so that the index, the split and the
+order have their real size. The epoch is that of a masknet at 32x32.
+"""
+
+import time
+
+STARTED = time.perf_counter()  # before the imports, which a user waits for too
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import threading  # noqa: E402
+from dataclasses import asdict, dataclass, field  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from cleanplate.pictures import write_picture  # noqa: E402
+from cleanplate.recipe import Compute, HeldOutSplit, Phase, Recipe  # noqa: E402
+from cleanplate.train.fit import train  # noqa: E402
+from cleanplate.train.task import CleanplateTask  # noqa: E402
+
+PLATES = CUTOUTS = 100
+LINKS = 10_000
+"""Names of one file at most; file systems set a limit."""
+
+
+@dataclass
+class Figures:
+    """What was measured."""
+
+    items: int
+    making_seconds: float = 0.0
+    first_step_seconds: float = 0.0
+    """From the start of the process, the making of the data set left out."""
+    epoch_seconds: float = 0.0
+    memory_mb: list[float] = field(default_factory=list)
+    """Resident memory at each tenth of the epoch's time, the end included."""
+    peak_mb: float = 0.0
+
+
+def make_set(folder: Path, items: int) -> None:
+    """Make a data set of so many items whose pictures are hard links to a few."""
+    rng = np.random.default_rng(1)
+    for name in ("bg", "bg_fg", "bg_fg_mask"):
+        (folder / name).mkdir(parents=True)
+    for plate in range(PLATES):
+        write_picture(folder / "bg" / f"bg{plate:03d}.jpeg", rng.integers(0, 256, (32, 32, 3), np.uint8))
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:24, 8:24] = 255
+    lines, places = [], max(1, items // (PLATES * CUTOUTS))
+    source: dict[str, Path] = {}
+    for number in range(items):
+        plate, cutout, place = number % PLATES, number // PLATES % CUTOUTS, number // (PLATES * CUTOUTS) % (places + 1)
+        name = f"bg{plate:03d}_fg{cutout:03d}_{place:02d}"
+        for kind, picture in (("bg_fg", rng.integers(0, 256, (32, 32, 3), np.uint8)), ("bg_fg_mask", mask)):
+            path = folder / kind / f"{name}.png"
+            if number % LINKS == 0:
+                write_picture(path, picture)
+                source[kind] = path
+            else:
+                os.link(source[kind], path)
+        lines.append(f"bg{plate:03d}\t{name}\t{name}\t\n")
+    (folder / "file_map.txt").write_text("".join(lines))
+
+
+def measure(folder: Path, figures: Figures) -> None:
+    """Train for an epoch and fill in the figures."""
+    steps: list[float] = []
+    memory: list[tuple[float, float]] = []
+    after_backward = CleanplateTask.on_after_backward
+
+    def watched(self: CleanplateTask) -> None:
+        if not steps:
+            steps.append(time.perf_counter())
+        after_backward(self)
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            memory.append((time.perf_counter(), _resident_mb()))
+
+    CleanplateTask.on_after_backward = watched  # type: ignore[method-assign]
+    ended = threading.Event()
+    threading.Thread(target=watch, daemon=True).start()
+    recipe = Recipe(
+        name="large",
+        model="masknet",
+        loss="bce",
+        phases=(Phase(size=32, epochs=1, batch_size=64),),
+        split=HeldOutSplit(items_per_part=1000),
+        previews=0,
+        compute=Compute(precision="float32", layout="contiguous"),
+    )
+    train(recipe, folder / "data", run=folder / "run")
+    ended.set()
+    first, end = steps[0], time.perf_counter()
+    figures.first_step_seconds = round(first - STARTED - figures.making_seconds, 1)
+    figures.epoch_seconds = round(end - first, 1)
+    moments = np.linspace(first, end, 11)
+    figures.memory_mb = [round(min(memory, key=lambda m: abs(m[0] - moment))[1], 1) for moment in moments]
+    figures.peak_mb = round(max(mb for _, mb in memory), 1)
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main() -> None:
+    """Read the command line, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=400_000)
+    parser.add_argument("--json", type=Path, help="write the result here")
+    arguments = parser.parse_args()
+    figures = Figures(arguments.items)
+    with tempfile.TemporaryDirectory() as name:
+        begun = time.perf_counter()
+        make_set(Path(name) / "data", arguments.items)
+        figures.making_seconds = round(time.perf_counter() - begun, 1)
+        measure(Path(name), figures)
+    for key, value in asdict(figures).items():
+        print(f"{key:<20}{value}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(asdict(figures), indent=1) + "\n")
+    sys.exit(figures.peak_mb > 2000)
+
+
+if __name__ == "__main__":
+    main()
