@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cleanplate.compare.report import Comparison, Section, Table, compare
 from cleanplate.data.modest import ModestFolder
+from cleanplate.data.module import steps_before
 from cleanplate.errors import UserError
 from cleanplate.files import write_text
 from cleanplate.progress import say
@@ -91,9 +92,8 @@ def run_experiment(
         sections.append(
             _range_test(load_recipe(experiment.recipes[0]), experiment.sweeps, data, scale, path / "lr_range")
         )
-    runs = []
-    for recipe_name in experiment.recipes:
-        recipe = scaled(load_recipe(recipe_name), scale)
+    runs, recipes = [], [scaled(load_recipe(recipe_name), scale) for recipe_name in experiment.recipes]
+    for recipe in recipes:
         for seed in seeds:
             runs.append(path / "runs" / f"{recipe.name}-seed-{seed}")
             _train_or_go_on(recipe.model_copy(update={"seed": seed}), data, runs[-1])
@@ -102,9 +102,19 @@ def run_experiment(
         out=path / "comparison",
         data=data,
         title=f"{name}: {experiment.description}",
-        note=f"scale {scale:.4g} of the report: {round(scale * REPORT_ITEMS):,} items, "
-        f"batches of {min(phase.batch_size for phase in recipe.phases)} and more",
+        note=_describe(scale, recipes),
         sections=sections,
+    )
+
+
+def _describe(scale: float, recipes: Sequence[Recipe]) -> str:
+    """Return scale and steps, as they stand on every picture."""
+    smallest = min(phase.batch_size for recipe in recipes for phase in recipe.phases)
+    steps = [steps_before(recipe.epochs, recipe.split.train_items or 0, recipe) for recipe in recipes]
+    return (
+        f"scale {scale:.4g} of the report: {round(scale * REPORT_ITEMS):,} items, batches of {smallest} and more, "
+        + (f"{steps[0]:,}" if len(set(steps)) == 1 else f"{min(steps):,} to {max(steps):,}")
+        + " steps"
     )
 
 
@@ -162,7 +172,6 @@ def _train_or_go_on(recipe: Recipe, data: Path | str, path: Path) -> None:
     if run.recipe_file.exists():
         resume(path, data)
     else:
-        shutil.rmtree(path, ignore_errors=True)  # a run that was killed before it could be resumed
         train(recipe, data, run=path)
 
 
