@@ -1,15 +1,18 @@
-"""Losses against independent references, and what they owe to missing depth and padding."""
+"""Losses against independent references, and what they owe to missing depth, padding and processes."""
 
 import math
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import in_two_processes
 from skimage.metrics import structural_similarity
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cleanplate.errors import UserError
@@ -116,6 +119,12 @@ def test_loss_is_the_weighted_sum_of_its_parts(name: str, weights: dict[str, flo
     parts = create_loss(name)(random_logits(), random_target())
     assert list(parts) == ["loss", *weights]
     assert parts["loss"].item() == pytest.approx(sum(weight * parts[part].item() for part, weight in weights.items()))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_names_of_the_parts_are_known_before_the_first_batch(name: str) -> None:
+    loss = create_loss(name)
+    assert loss.names == tuple(loss(random_logits(), random_target()))
 
 
 def test_parts_are_of_mask_or_depth_as_published() -> None:
@@ -250,6 +259,95 @@ def test_picture_smaller_than_the_window_leaves_ssim_at_zero() -> None:
     loss = create_loss("ssim")(prediction, random_target()._replace(valid=valid))["loss"]
     assert loss.item() == 0
     assert (gradients(loss, prediction)[0] == 0).all()
+
+
+# Processes
+
+ITEMS = 5
+SHARES = (slice(0, 2), slice(2, ITEMS))
+"""Which items each of two processes has."""
+CASES = ("plain", "one process without depth", "padding in one", "one process without a valid pixel")
+
+
+class Scaled(nn.Module):
+    """A network that scales fixed logits by a weight of each pixel, shared by all items."""
+
+    def __init__(self, with_depth: bool) -> None:
+        super().__init__()
+        self.mask = nn.Parameter(torch.ones(SHAPE[1:], dtype=torch.float64))
+        self.depth = nn.Parameter(torch.ones(SHAPE[1:], dtype=torch.float64)) if with_depth else None
+
+    def forward(self, items: slice) -> Prediction:
+        mask, depth = random_logits(shape=(ITEMS, *SHAPE[1:]))
+        assert depth is not None
+        return Prediction(self.mask * mask[items], None if self.depth is None else self.depth * depth[items])
+
+
+def target_of(case: str, items: slice) -> Target:
+    """Return the target of these of the five items, None wherever it can be."""
+    mask, depth, *_ = random_target(shape=(ITEMS, *SHAPE[1:]))
+    assert depth is not None
+    has_depth, valid = torch.ones(ITEMS, dtype=torch.bool), torch.ones_like(mask, dtype=torch.bool)
+    if case == "one process without depth":
+        has_depth = torch.tensor([False, False, True, False, True])
+    elif case == "padding in one":
+        valid[0, ..., 12:], valid[1, ..., 14:, :] = False, False
+    elif case == "one process without a valid pixel":
+        has_depth[3], valid[:2], valid[4, ..., 17:] = False, False, False
+    depth[~has_depth], mask[~valid], depth[~valid] = NAN, NAN, NAN
+    mask, depth, has_depth, valid = mask[items], depth[items], has_depth[items], valid[items]
+    return Target(
+        mask,
+        depth if has_depth.any() else None,
+        None if has_depth.all() or not has_depth.any() else has_depth,
+        None if valid.all() else valid,
+    )
+
+
+def step(name: str, case: str, items: slice, distributed: bool = False) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Return losses and gradients of the weights after a training step."""
+    model = Scaled(with_depth=loss_needs_depth(name))
+    network = DistributedDataParallel(model) if distributed else model
+    parts = create_loss(name)(network(items), target_of(case, items))
+    parts["loss"].backward()
+    return {part: value.detach() for part, value in parts.items()}, [weight.grad for weight in model.parameters()]
+
+
+def steps_of_share(rank: int) -> dict[tuple[str, str], tuple[dict[str, Tensor], list[Tensor]]]:
+    return {(name, case): step(name, case, SHARES[rank], distributed=True) for name in LOSSES for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def steps_of_shares(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    return in_two_processes(steps_of_share, tmp_path_factory.mktemp("steps"))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_two_processes_train_as_one_with_all_their_items(name: str, case: str, steps_of_shares: list[dict]) -> None:
+    losses, weight_gradients = step(name, case, slice(ITEMS))
+    assert all(gradient.abs().max() > 0 for gradient in weight_gradients)
+    for steps in steps_of_shares:
+        found_losses, found_gradients = steps[name, case]
+        torch.testing.assert_close(found_losses, losses, rtol=0, atol=1e-12)
+        torch.testing.assert_close(found_gradients, weight_gradients, rtol=1e-10, atol=1e-14)
+
+
+def validate(name: str, rank: int) -> list[dict[str, Tensor]]:
+    """Return the losses of the batches of a process, an item each."""
+    loss, model = create_loss(name).eval(), Scaled(with_depth=True)
+    with torch.no_grad():
+        items = [slice(item, item + 1) for item in range(ITEMS)[SHARES[rank]]]
+        return [loss(model(item), target_of("plain", item)) for item in items]
+
+
+def validate_all(rank: int) -> dict[str, list[dict[str, Tensor]]]:
+    return {name: validate(name, rank) for name in LOSSES}
+
+
+def test_processes_validate_each_for_itself_and_any_number_of_batches(tmp_path: Path) -> None:
+    for rank, found in enumerate(in_two_processes(validate_all, tmp_path)):
+        torch.testing.assert_close(found, validate_all(rank), rtol=0, atol=0)
 
 
 # Faults

@@ -1,6 +1,5 @@
 """Metrics against independent references, over batches, padding, missing depth and processes."""
 
-import json
 import math
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import in_two_processes
 from torch import Tensor
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
 from torchmetrics.functional.classification import binary_jaccard_index
@@ -280,18 +280,13 @@ def test_merged_states_give_the_metrics_of_all_items() -> None:
     assert_same(first.compute(), measure(mask, depth, target, batch=2))
 
 
-def run_process(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def measure_share(rank: int) -> dict[str, float | None]:
     mask, depth, target = sample()
     items = slice(0, 2) if rank == 0 else slice(2, None)
-    result = measure(mask[items], depth[items], part(target, items), batch=2)
-    (folder / f"{rank}.json").write_text(json.dumps(result))
-    torch.distributed.destroy_process_group()
+    return measure(mask[items], depth[items], part(target, items), batch=2)
 
 
 def test_two_processes_give_the_metrics_of_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(run_process, (tmp_path,), nprocs=2)
     expected = measure(*sample(), batch=2)
-    for rank in range(2):
-        assert_same(json.loads((tmp_path / f"{rank}.json").read_text()), expected)
+    for found in in_two_processes(measure_share, tmp_path):
+        assert_same(found, expected)

@@ -2,15 +2,18 @@
 
 `p` is the sigmoid of the logits, `t` the target, both `(B, 1, H, W)`, 0 to 1; `valid`, bool `(B, 1, H, W)`, says which
 pixels count (None: all). Everything is computed in the dtype given; give float32 logits, outside autocast.
+
+With `everywhere`, all sums and counts go over the batches of all processes of torch.distributed: each process must make
+the same calls, and gets the value of one process with all the items. `Loss` says when that is so.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cleanplate.errors import UserError
 from cleanplate.models import Prediction
@@ -41,36 +44,42 @@ class Target(NamedTuple):
         return has_depth if self.valid is None else has_depth & self.valid
 
 
-def rmse(p: Tensor, t: Tensor, valid: Tensor | None = None) -> Tensor:
+def rmse(p: Tensor, t: Tensor, valid: Tensor | None = None, *, everywhere: bool = False) -> Tensor:
     """Return `sqrt(mean((p - t)^2) + 1e-6)`, or 0 when no pixel counts."""
+    valid = _stated(valid, p, everywhere)
     if valid is None:
         return (F.mse_loss(p, t) + 1e-6).sqrt()
     p, t = _blank(valid, p, t)
-    mean_square = F.mse_loss(p, t, reduction="sum") / valid.sum().clamp(min=1)
-    return (mean_square + 1e-6).sqrt() * valid.any()
+    total, count = _sums(everywhere, F.mse_loss(p, t, reduction="sum"), valid.sum())
+    return (total / count.clamp(min=1) + 1e-6).sqrt() * (count > 0)
 
 
-def bce(logits: Tensor, t: Tensor, valid: Tensor | None = None) -> Tensor:
+def bce(logits: Tensor, t: Tensor, valid: Tensor | None = None, *, everywhere: bool = False) -> Tensor:
     """Return the mean binary cross-entropy of logits, or 0 when no pixel counts."""
+    valid = _stated(valid, logits, everywhere)
     if valid is None:
         return F.binary_cross_entropy_with_logits(logits, t)
     logits, t = _blank(valid, logits, t)
     weight = valid.to(logits.dtype)
-    return F.binary_cross_entropy_with_logits(logits, t, weight, reduction="sum") / weight.sum().clamp(min=1)
+    total = F.binary_cross_entropy_with_logits(logits, t, weight, reduction="sum")
+    total, count = _sums(everywhere, total, weight.sum())
+    return total / count.clamp(min=1)
 
 
-def dice(p: Tensor, t: Tensor, valid: Tensor | None = None, smooth: float = 1.0) -> Tensor:
+def dice(p: Tensor, t: Tensor, valid: Tensor | None = None, smooth: float = 1.0, *, everywhere: bool = False) -> Tensor:
     """Return `1 - (2 sum(p t) + s) / (sum(p) + sum(t) + s)`, s = `smooth`, sums over the whole batch."""
     p, t = _blank(valid, p, t)
-    return 1 - (2 * (p * t).sum() + smooth) / (p.sum() + t.sum() + smooth)
+    both, predicted, true = _sums(everywhere, (p * t).sum(), p.sum(), t.sum())
+    return 1 - (2 * both + smooth) / (predicted + true + smooth)
 
 
-def ssim(p: Tensor, t: Tensor, valid: Tensor | None = None) -> Tensor:
+def ssim(p: Tensor, t: Tensor, valid: Tensor | None = None, *, everywhere: bool = False) -> Tensor:
     """Return `1 - SSIM(p, t)`, or 0 when no window counts.
 
     Gaussian window of 11x11, sigma 1.5, K = (0.01, 0.03), data range 1, no padding; the mean is over the windows that
     lie wholly in valid pixels. Wang et al., "Image quality assessment", 2004.
     """
+    valid = _stated(valid, p, everywhere)
     p, t = _blank(valid, p, t)
     p_mean, t_mean, pp, tt, pt = _gaussian_filter(torch.stack([p, t, p * p, t * t, p * t]))
     c1, c2 = 0.01**2, 0.03**2
@@ -83,7 +92,8 @@ def ssim(p: Tensor, t: Tensor, valid: Tensor | None = None) -> Tensor:
         return 1 - similarity.mean()
     gaps = F.max_pool2d(F.max_pool2d((~valid).to(p.dtype), (WINDOW, 1), stride=1), (1, WINDOW), stride=1)
     whole = gaps == 0
-    return ((1 - similarity) * whole).sum() / whole.sum().clamp(min=1)
+    total, count = _sums(everywhere, ((1 - similarity) * whole).sum(), whole.sum())
+    return total / count.clamp(min=1)
 
 
 def _gaussian_filter(x: Tensor) -> Tensor:
@@ -101,6 +111,47 @@ def _band(size: int, like: Tensor) -> Tensor:
 def _blank(valid: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
     """Set what does not count to 0, so that not even NaN there reaches value or gradient."""
     return tensors if valid is None else tuple(torch.where(valid, tensor, 0) for tensor in tensors)
+
+
+def _stated(valid: Tensor | None, like: Tensor, everywhere: bool) -> Tensor | None:
+    """Return `valid`, written out when counts are to be summed `everywhere`: others may have padding."""
+    return torch.ones_like(like, dtype=torch.bool) if valid is None and everywhere else valid
+
+
+def _sums(everywhere: bool, *sums: Tensor) -> tuple[Tensor, ...]:
+    """Return the sums as they are, or `everywhere` in one exchange: each over all processes, in the first's dtype."""
+    if not everywhere:
+        return sums
+    return _SumOfProcesses.apply(torch.stack([part.to(sums[0].dtype) for part in sums])).unbind()
+
+
+class _SumOfProcesses(torch.autograd.Function):
+    """Sum a tensor over all processes, and its gradient too.
+
+    Let S = sum_r S_r(w) be the sum over n processes and L(S) the loss, which every process computes. Each has the
+    gradient dL/dS; their sum, n dL/dS, goes back to S_r, so that process r has n dL/dS dS_r/dw for the weights w. The
+    mean of that over processes, which DistributedDataParallel takes, is dL/dS sum_r dS_r/dw = dL/dw of the whole batch.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        return _all_reduced(part)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _all_reduced(gradient)
+
+
+def _all_reduced(part: Tensor) -> Tensor:
+    total = part.clone(memory_format=torch.contiguous_format)
+    torch.distributed.all_reduce(total)
+    return total
+
+
+def _several_processes() -> bool:
+    """Tell whether there are other processes to sum over."""
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 class Part(NamedTuple):
@@ -125,36 +176,58 @@ LOSSES: dict[str, dict[str, Part]] = {
 }
 
 
-def create_loss(name: str) -> Callable[[Prediction, Target], dict[str, Tensor]]:
-    """Return `loss(prediction, target)`: a dict of scalars, "loss" and its parts by name, without their weights.
+class Loss(nn.Module):
+    """A loss by its name: `loss(prediction, target)` returns a dict of scalars.
 
-    Items without depth enter the mask's parts alone; when no item has depth, the depth part is 0 with zero gradients.
+    They are "loss" and its parts by name, without their weights. Items without depth enter the mask's parts alone; when
+    no item has depth, the depth part is 0 with zero gradients.
+
+    In training mode the batches of all processes are one: each must make as many calls as the others, gets the same
+    scalars, and DistributedDataParallel's mean of the gradients is the gradient of the whole; a process with nothing
+    that counts takes part too. In evaluation mode each keeps to its own batches, of which it may have more or fewer.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.names = ("loss", *LOSSES[name])
+        """The keys of what a call returns, in order."""
+
+    def forward(self, prediction: Prediction, target: Target) -> dict[str, Tensor]:
+        """Return "loss" and its parts.
+
+        Raises:
+            UserError: the loss needs depth that the network does not predict.
+        """
+        parts = {name: self._compute_part(part, prediction, target) for name, part in LOSSES[self.name].items()}
+        loss = torch.stack([LOSSES[self.name][name].weight * value for name, value in parts.items()]).sum()
+        return {"loss": loss, **parts}
+
+    def _compute_part(self, part: Part, prediction: Prediction, target: Target) -> Tensor:
+        logits, t, valid = prediction.mask_logits, target.mask, target.valid
+        if part.of == "depth":
+            if prediction.depth_logits is None:
+                mask_only = ", ".join(other for other in LOSSES if not loss_needs_depth(other))
+                raise UserError(
+                    f"loss: {self.name} needs depth, which this model does not predict; choose one of {mask_only}"
+                )
+            logits, valid = prediction.depth_logits, target.depth_valid()
+            t = torch.zeros_like(logits) if target.depth is None else target.depth
+        everywhere = self.training and _several_processes()
+        return part.loss(logits if part.loss is bce else logits.sigmoid(), t, valid, everywhere=everywhere)
+
+
+def create_loss(name: str) -> Loss:
+    """Return the loss of that name.
 
     Raises:
-        UserError: there is no loss of that name; or, when called, it needs depth that the network does not predict.
+        UserError: there is none.
     """
     if name not in LOSSES:
         raise UserError(f"loss: {name!r} is not known; choose one of {', '.join(LOSSES)}")
-    return partial(_compute, name)
+    return Loss(name)
 
 
 def loss_needs_depth(name: str) -> bool:
     """Tell whether a loss has a depth part."""
     return any(part.of == "depth" for part in LOSSES[name].values())
-
-
-def _compute(name: str, prediction: Prediction, target: Target) -> dict[str, Tensor]:
-    parts = {part: _compute_part(name, LOSSES[name][part], prediction, target) for part in LOSSES[name]}
-    loss = torch.stack([LOSSES[name][part].weight * value for part, value in parts.items()]).sum()
-    return {"loss": loss, **parts}
-
-
-def _compute_part(name: str, part: Part, prediction: Prediction, target: Target) -> Tensor:
-    logits, t, valid = prediction.mask_logits, target.mask, target.valid
-    if part.of == "depth":
-        if prediction.depth_logits is None:
-            mask_only = ", ".join(other for other in LOSSES if not loss_needs_depth(other))
-            raise UserError(f"loss: {name} needs depth, which this model does not predict; choose one of {mask_only}")
-        logits, valid = prediction.depth_logits, target.depth_valid()
-        t = torch.zeros_like(logits) if target.depth is None else target.depth
-    return part.loss(logits if part.loss is bce else logits.sigmoid(), t, valid)
