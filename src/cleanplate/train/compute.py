@@ -69,7 +69,7 @@ def set_layout(model: nn.Module, layout: str) -> nn.Module:
 def _time_step(recipe: Recipe, device: torch.device, precision: str, layout: str, limit: float) -> float:
     """Return the seconds of a training step, or of the first alone where that took longer than `limit`."""
     model = set_layout(create_model(recipe.model).to(device), layout)
-    loss = create_loss(recipe.loss)
+    loss = create_loss(recipe.loss).eval()  # on its own, when other processes wait for this one
     size = min(TRIAL_SIZE, max(phase.size for phase in recipe.phases))
     pictures = torch.rand(TRIAL_BATCH, size, size, 3, device=device).permute(0, 3, 1, 2)  # as sources give them
     truth = torch.rand(TRIAL_BATCH, 1, size, size, device=device)

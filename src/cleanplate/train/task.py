@@ -17,7 +17,7 @@ from cleanplate.data.card import DepthMeaning, Normalisation
 from cleanplate.data.module import steps_before
 from cleanplate.data.source import Batch
 from cleanplate.errors import UserError
-from cleanplate.losses import LOSSES, create_loss
+from cleanplate.losses import Loss, create_loss
 from cleanplate.metrics import MaskDepthMetrics
 from cleanplate.models import Prediction, create_model
 from cleanplate.models.ready import Normalise, ReadyModel
@@ -32,15 +32,15 @@ class Tally:
     """Losses and metrics over the batches of an epoch, and over all processes.
 
     Args:
-        loss: the name of the loss.
+        loss: whose parts are counted.
         depth: what the depth numbers mean.
         device: where to count.
     """
 
-    def __init__(self, loss: str, depth: DepthMeaning, device: torch.device) -> None:
+    def __init__(self, loss: Loss, depth: DepthMeaning, device: torch.device) -> None:
         self.metrics = MaskDepthMetrics(depth.near, depth.far).to(device)
         # all of them from the start, since a process that had no batch must take part in adding up
-        self.losses = {name: MeanMetric().set_dtype(torch.double).to(device) for name in ("loss", *LOSSES[loss])}
+        self.losses = {name: MeanMetric().set_dtype(torch.double).to(device) for name in loss.names}
 
     def update(self, prediction: Prediction, losses: dict[str, Tensor], batch: Batch) -> None:
         """Count in a batch: its logits in float32, its losses and its truth."""
@@ -257,7 +257,7 @@ class CleanplateTask(pl.LightningModule):
         self.tallies["train"].load(checkpoint["counted"], self.trainer.global_rank, self.trainer.world_size)
 
     def _new_tally(self) -> Tally:
-        return Tally(self.recipe.loss, self.depth, self.device)
+        return Tally(self.loss, self.depth, self.device)
 
     def _gather(self, x: Tensor) -> Tensor:
         return self.all_gather(x) if self.trainer.world_size > 1 else x[None]  # type: ignore[return-value]
