@@ -64,6 +64,7 @@ def test_a_short_recipe_gets_defaults_and_its_files_name(tmp_path: Path) -> None
         (PHASE + "bomb: &a [*a]", "my.yaml: not readable as YAML"),
         ("just words", "a recipe is a table"),
         ("a: [", "my.yaml: not readable as YAML"),
+        ("phases: [{size: 32, epochs: 1, batch_size: 1}]", "my.yaml: phases: one item at 32x32 is one value a channel"),
     ],
 )
 def test_fault_is_named_by_file_and_key(tmp_path: Path, text: str, words: str) -> None:

@@ -20,7 +20,7 @@ def recipe(schedule: Constant | Plateau | Step | OneCycle, *phases: tuple[int, f
     return Recipe(
         optimizer=Sgd(lr=LR),
         schedule=schedule,
-        phases=tuple(Phase(size=32, epochs=epochs, batch_size=1, lr=lr) for epochs, lr in phases),
+        phases=tuple(Phase(size=32, epochs=epochs, batch_size=2, lr=lr) for epochs, lr in phases),
     )
 
 
