@@ -280,6 +280,8 @@ def test_unknown_key_of_a_recipe_is_named_with_its_file(scenes: Path, tmp_path: 
         (["train", "--resume", "nowhere", "--stop-after", "soon"], "--stop-after soon: expected a time such as 45m"),
         (["train", "--resume", "nowhere", "--epochs-now", "0"], "--epochs-now 0: give 1 or more"),
         (["train", "quick", "--data", ".", "--take", "file"], "--take goes with --resume"),
+        (["train", "quick", "--data", ".", "--dry-run", "--devices", "2"], "--dry-run looks at a whole training"),
+        (["train", "quick", "--data", ".", "--seeds", "1,2", "--epochs-now", "1"], "leave out --stop-after"),
         (["train", "quick", "--data", "nowhere"], "nowhere: this data set folder does not exist"),
         (["train", "quick", "--data", ".", "--set", "seed"], "--set seed: expected key=value"),
         (["train", "quick", "--data", ".", "--set", "phases.7.size=32"], "--set phases.7.size=32: there is no such"),
@@ -459,6 +461,14 @@ def test_a_signal_in_training_leaves_a_run_to_go_on_with(
     (run / "recipe.yaml").write_text(recipe.replace("epochs: 60", "epochs: 3"))
     assert "give --take file" in cleanplate("train", "--resume", run)[2]
     assert answer(cleanplate("train", "--resume", run, "--take", "file", "--json"))["epochs"] >= 3
+
+
+def test_a_dry_run_says_what_it_would_take(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+    found = answer(
+        cleanplate("train", "quick", "--data", scenes, "--run", tmp_path / "run", *FAST, "--dry-run", "--json")
+    )
+    assert found.keys() >= {"phases", "minutes", "memory_gb", "disk_gb", "disk_free_gb"}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_training_in_stretches(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:

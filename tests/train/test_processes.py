@@ -241,9 +241,11 @@ def test_torchrun_on_two_nodes(pair: Path, scenes: Path, tmp_path: Path) -> None
         )
         for node in (0, 1)
     ]
-    said = [node.communicate(timeout=180)[1] for node in nodes]
+    printed, said = zip(*(node.communicate(timeout=180) for node in nodes), strict=True)
     assert [node.returncode for node in nodes] == [0, 0], said
     assert "2 processes with batches of 4" in " ".join(said[0].split())
+    assert "best epoch 3 of 3" in printed[0]
+    assert printed[1] == ""
     assert differences(run, pair) == []
 
 

@@ -59,7 +59,7 @@ def train(
         from cleanplate.train.fit import resume as resume_run
 
         trained = resume_run(resume, data, stop_after=stop_after, epochs_now=epochs_now, take=take, devices=devices)
-        tell(as_json, trained, _say_trained(trained))
+        _tell_trained(as_json, trained)
         return
     if take:
         raise UserError("--take goes with --resume: a new run has one recipe")
@@ -74,6 +74,11 @@ def train(
     if data is None:
         raise UserError("--data is missing: give a data set folder (`cleanplate data museum OUT` makes one)")
     if dry_run:
+        if seeds or stop_after or epochs_now or devices:
+            raise UserError(
+                "--dry-run looks at a whole training in one process; "
+                "leave out --seeds, --stop-after, --epochs-now and --devices"
+            )
         from cleanplate.train.rehearsal import format_rehearsal, rehearse
 
         rehearsal = rehearse(recipe, data, run=run, settings=settings or ())
@@ -95,7 +100,7 @@ def train(
             epochs_now=epochs_now,
             devices=1 if devices is None else devices,
         )
-        tell(as_json, trained, _say_trained(trained))
+        _tell_trained(as_json, trained)
     else:
         all_trained = train_seeds(recipe, data, numbers, run=run, settings=settings or ())
         said = "\n".join(map(_say_trained, all_trained))
@@ -105,6 +110,13 @@ def train(
             {"runs": [one.model_dump(mode="json") for one in all_trained]},
             f"{said}\nmean and deviation: cleanplate compare {runs}",
         )
+
+
+def _tell_trained(as_json: bool, trained: "Trained") -> None:
+    from cleanplate.train.processes import is_first
+
+    if is_first():
+        tell(as_json, trained, _say_trained(trained))
 
 
 def _say_trained(trained: "Trained") -> str:

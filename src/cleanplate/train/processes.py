@@ -59,6 +59,12 @@ def find_cluster() -> ClusterEnvironment | None:
     return None
 
 
+def is_first() -> bool:
+    """Tell whether this process speaks for all that torchrun or SLURM has started."""
+    cluster = find_cluster()
+    return cluster is None or cluster.global_rank() == 0
+
+
 @contextmanager
 def joined(cluster: ClusterEnvironment | None) -> Iterator[Place]:
     """Join the processes of a cluster, if there is one, and part from them again."""
