@@ -12,8 +12,8 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from cleanplate.data.modest import ModestFolder
-from cleanplate.data.source import BatchLoader
+from cleanplate.data.opening import open_data
+from cleanplate.data.source import BatchLoader, DataSet
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import Target
@@ -117,7 +117,7 @@ def evaluate(
     if native and size:
         raise UserError("--native scores at the pictures' own size; leave --size out")
     started = time.perf_counter()
-    folder = ModestFolder(data)
+    folder = open_data(data)
     predictor = Predictor(TorchBackend.load(weights), size)
     run = Run.open(weights) if Path(weights).is_dir() else None
     references = References.load(run.references) if run else None
@@ -154,7 +154,7 @@ def evaluate(
     )
 
 
-def _what_to_score(folder: ModestFolder, run: Run | None, size: int) -> tuple[dict[str, np.ndarray], int]:
+def _what_to_score(folder: DataSet, run: Run | None, size: int) -> tuple[dict[str, np.ndarray], int]:
     """Return the items of each part and how many to take at a time."""
     if run is None:
         return {"all": np.arange(len(folder))}, BATCH_SIZE
@@ -167,7 +167,7 @@ def _what_to_score(folder: ModestFolder, run: Run | None, size: int) -> tuple[di
 
 
 def _at_size(
-    folder: ModestFolder, indices: np.ndarray, predictor: Predictor, references: References | None, batch_size: int
+    folder: DataSet, indices: np.ndarray, predictor: Predictor, references: References | None, batch_size: int
 ) -> Iterator[_Scored]:
     for batch in BatchLoader(folder, indices, size=predictor.size, batch_size=batch_size):
         plates, frames = (pictures.permute(0, 2, 3, 1).numpy() for pictures in (batch.plate, batch.frame))
@@ -177,7 +177,7 @@ def _at_size(
 
 
 def _native(
-    folder: ModestFolder, indices: np.ndarray, predictor: Predictor, references: References | None
+    folder: DataSet, indices: np.ndarray, predictor: Predictor, references: References | None
 ) -> Iterator[_Scored]:
     for index in indices.tolist():
         item = folder.read(index)
@@ -197,7 +197,7 @@ def _native(
         )
 
 
-def _draw_worst(folder: ModestFolder, lowest: list[tuple[float, int]], predictor: Predictor, path: Path) -> str:
+def _draw_worst(folder: DataSet, lowest: list[tuple[float, int]], predictor: Predictor, path: Path) -> str:
     rows, notes = [], []
     for score, index in lowest:
         item = folder.read(index)

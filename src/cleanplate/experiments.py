@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanplate.compare.report import Comparison, Section, Table, compare
-from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_before
+from cleanplate.data.opening import open_data
+from cleanplate.data.source import DataSet
 from cleanplate.errors import UserError
 from cleanplate.files import write_text
 from cleanplate.progress import say
@@ -81,7 +82,7 @@ def run_experiment(
     """
     if name not in EXPERIMENTS:
         raise UserError(f"{name}: no such experiment; there are {', '.join(EXPERIMENTS)}")
-    experiment, folder = EXPERIMENTS[name], ModestFolder(data)
+    experiment, folder = EXPERIMENTS[name], open_data(data)
     scale = _fitting_scale(folder, scale)
     seeds = tuple(seeds) or experiment.seeds
     path = Path(out) if out else Path("experiments") / name
@@ -134,7 +135,7 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
     return recipe.model_copy(update={"split": split, "phases": phases})
 
 
-def _fitting_scale(folder: ModestFolder, scale: float | None) -> float:
+def _fitting_scale(folder: DataSet, scale: float | None) -> float:
     if scale is None:
         return min(1.0, len(folder) / REPORT_ITEMS)
     if not 0 < scale <= 1:

@@ -21,7 +21,8 @@ from cleanplate.compare.summary import (
     rank,
     require_comparable,
 )
-from cleanplate.data.modest import ModestFolder
+from cleanplate.data.opening import open_data
+from cleanplate.data.source import DataSet
 from cleanplate.errors import UserError
 from cleanplate.files import write_bytes, write_text
 from cleanplate.metrics import NAMES
@@ -107,10 +108,10 @@ def compare(
     return comparison
 
 
-def _find_data(path: Path | str, run: Loaded) -> ModestFolder | None:
+def _find_data(path: Path | str, run: Loaded) -> DataSet | None:
     """Return the data set that the predictions are drawn from; None, with a note, where it is not to be had."""
     try:
-        folder = ModestFolder(path)
+        folder = open_data(path)
     except UserError as error:
         say(f"note: no predictions are drawn: {error}")
         return None

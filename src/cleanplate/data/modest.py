@@ -8,14 +8,13 @@ from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cleanplate.data.card import read_card
-from cleanplate.data.source import Batch
+from cleanplate.data.source import Batch, Pictures
 from cleanplate.errors import UserError
 from cleanplate.files import require_file, require_folder
 from cleanplate.pictures import PICTURE_SUFFIXES, Canvas, read_depth, read_mask, read_rgb
@@ -34,19 +33,6 @@ LONGEST_NAME = 250
 """Bytes: with its extension it is as long as file systems allow."""
 CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 MODEST_FRAME = re.compile(r"bg\d+_(fg\d+)_\d+")
-
-
-class Pictures(NamedTuple):
-    """One item as it lies on disk; all of one height and width."""
-
-    plate: np.ndarray
-    """`(H, W, 3)` uint8 RGB."""
-    frame: np.ndarray
-    """`(H, W, 3)` uint8 RGB."""
-    mask: np.ndarray
-    """`(H, W)` uint8, 255 where foreground."""
-    depth: np.ndarray | None
-    """`(H, W)` uint16, 0 nearest; None where there is no label."""
 
 
 class ModestFolder:

@@ -1,10 +1,12 @@
 """What training reads: sources of batches, and the loader that asks them.
 
 A source is anything with `len(source)` and `source.batch(indices, size, seed, epoch)`. Whatever a source draws at
-random may depend on nothing but (seed, epoch, item), so that any batch can be had again.
+random may depend on nothing but (seed, epoch, item), so that any batch can be had again. `cleanplate train` asks more
+of it, since it splits, normalises and names it: a `DataSet`.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,8 +14,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cleanplate.data.card import Card
 from cleanplate.errors import UserError
 from cleanplate.losses import Target
+
+
+class Pictures(NamedTuple):
+    """One item at its own size; all of one height and width."""
+
+    plate: np.ndarray
+    """`(H, W, 3)` uint8 RGB."""
+    frame: np.ndarray
+    """`(H, W, 3)` uint8 RGB."""
+    mask: np.ndarray
+    """`(H, W)` uint8, 255 where foreground."""
+    depth: np.ndarray | None
+    """`(H, W)` uint16, 0 nearest; None where there is no label."""
 
 
 class Batch(NamedTuple):
@@ -57,6 +73,31 @@ class Source(Protocol):
 
     def batch(self, indices: Sequence[int], size: int, seed: int, epoch: int) -> Batch:
         """Return the items `indices` at `size`; equal arguments give equal bytes."""
+
+
+class DataSet(Source, Protocol):
+    """A source with what a training asks of the whole of it, and an evaluation of its items."""
+
+    path: Path
+    card: Card
+
+    def read(self, index: int) -> Pictures:
+        """Return one item at its own size."""
+
+    def name(self, index: int) -> str:
+        """Return what an item is called."""
+
+    def plates(self) -> np.ndarray:
+        """Return each item's plate, `(N,)`, as anything that tells plates apart."""
+
+    def cutouts(self) -> list[tuple[str, ...]]:
+        """Return for each item the cutouts that stand in its frame, none for an empty frame."""
+
+    def labelled(self) -> np.ndarray:
+        """Return which items have a depth label, `(N,)` bool."""
+
+    def fingerprint(self) -> str:
+        """Return what tells this data set's items from another's."""
 
 
 def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:

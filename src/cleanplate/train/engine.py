@@ -11,8 +11,8 @@ import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
-from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import PhasedData
+from cleanplate.data.opening import open_data
 from cleanplate.data.source import Skipped
 from cleanplate.data.split import split_items
 from cleanplate.data.writer import count_cores
@@ -48,7 +48,7 @@ def train_run(
         UserError: the data or the recipe are at fault.
         Stopped: it was told to stop, and the state is written.
     """
-    run, folder = Run.open(path), ModestFolder(data_path)
+    run, folder = Run.open(path), open_data(data_path)
     recipe, environment = run.recipe(), run.environment()
     split = split_items(folder, recipe.split)
     keep_freed_memory()

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel
 
-from cleanplate.data.modest import ModestFolder
+from cleanplate.data.opening import open_data
 from cleanplate.data.source import Skipped
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
@@ -187,7 +187,7 @@ def _count(place: Place, devices: int) -> int:
 def _begin(new_run: Run, recipe: Recipe, data: Path | str, processes: int) -> Run:
     """Look at the data, choose how to compute, and make the run folder."""
     keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
-    folder = ModestFolder(data)
+    folder = open_data(data)
     split = split_items(folder, recipe.split)
     labelled = folder.labelled()[split.train].any()
     if not labelled and recipe.model == "dsresnet":
@@ -238,7 +238,7 @@ def _say_batches(recipe: Recipe, split: Split, processes: int) -> None:
 
 def _find_state(run: Run, data: Path, take: str | None, processes: int) -> tuple[Path | None, bool]:
     """Return the newest good state of a run, and whether nothing is left to train."""
-    folder = ModestFolder(data)
+    folder = open_data(data)
     if folder.fingerprint() != run.environment()["data_fingerprint"]:
         raise UserError(f"{folder.path}: is not the data set that {run.path} was begun with (its file_map.txt differs)")
     remove_partial_files(run.path)

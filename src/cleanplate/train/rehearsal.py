@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_per_epoch
+from cleanplate.data.opening import open_data
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.recipe import AdamW, Phase, Recipe
@@ -74,7 +74,7 @@ def rehearse(
     """
     recipe = load_recipe(recipe, settings)
     planned = Run.plan(run, recipe)
-    folder = ModestFolder(data)
+    folder = open_data(data)
     split = split_items(folder, recipe.split)
     keep_freed_memory()
     trial = Trial(recipe, folder, split)

@@ -8,9 +8,8 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
-from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_per_epoch
-from cleanplate.data.source import Batch, BatchLoader, shuffled
+from cleanplate.data.source import Batch, BatchLoader, DataSet, shuffled
 from cleanplate.data.split import Split
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.recipe import Phase, Recipe
@@ -27,7 +26,7 @@ class Trial:
         split: its split.
     """
 
-    def __init__(self, recipe: Recipe, folder: ModestFolder, split: Split) -> None:
+    def __init__(self, recipe: Recipe, folder: DataSet, split: Split) -> None:
         self.recipe, self.folder, self.split = recipe, folder, split
         self.device = pick_device()
         self.compute = choose_compute(recipe, self.device)
