@@ -50,6 +50,44 @@ class Batch(NamedTuple):
     indices: Tensor
     """`(B,)` int64: the items' numbers in the source."""
 
+    @classmethod
+    def of(
+        cls,
+        plate: np.ndarray,
+        frame: np.ndarray,
+        mask: np.ndarray,
+        depth: np.ndarray | None,
+        inner: np.ndarray,
+        has_depth: np.ndarray,
+        indices: Sequence[int],
+    ) -> "Batch":
+        """Make a batch of arrays.
+
+        Args:
+            plate: `(B, size, size, 3)` uint8 RGB.
+            frame: as plate.
+            mask: `(B, size, size)` uint8, 255 where foreground.
+            depth: `(B, size, size)` uint16, 0 nearest; None where no item has a label.
+            inner: `(B, 2)`: height and width of each picture on its canvas.
+            has_depth: `(B,)` bool.
+            indices: the items' numbers.
+        """
+        size = mask.shape[1]
+        valid = None
+        if (inner != size).any():
+            within = np.arange(size) < inner[..., None]  # (B, 2, size)
+            valid = torch.from_numpy(within[:, 0, :, None] & within[:, 1, None, :])[:, None]
+        depths = np.zeros(mask.shape, np.float32) if depth is None else _as_share(depth)
+        return cls(
+            plate=torch.from_numpy(plate).permute(0, 3, 1, 2),
+            frame=torch.from_numpy(frame).permute(0, 3, 1, 2),
+            mask=torch.from_numpy(_as_share(mask))[:, None],
+            depth=torch.from_numpy(depths)[:, None],
+            has_depth=torch.from_numpy(has_depth),
+            valid=valid,
+            indices=torch.tensor(indices, dtype=torch.int64),
+        )
+
     @property
     def target(self) -> Target:
         """The truth, as losses and metrics take it."""
@@ -63,6 +101,11 @@ class Batch(NamedTuple):
     def as_float(self) -> "Batch":
         """Return the batch with plate and frame in float32, 0 to 1."""
         return self._replace(plate=self.plate / 255, frame=self.frame / 255)
+
+
+def _as_share(values: np.ndarray) -> np.ndarray:
+    """Return whole numbers as float32, of the largest there can be."""
+    return np.true_divide(values, np.float32(np.iinfo(values.dtype).max), dtype=np.float32)
 
 
 class Source(Protocol):
