@@ -32,7 +32,13 @@ from cleanplate.weights import WeightsCard
 
 
 def train_run(
-    place: Place, path: Path, data_path: Path, state: Path | None, stop_at: float | None, epochs_now: int | None
+    place: Place,
+    path: Path,
+    data_path: Path,
+    state: Path | None,
+    stop_at: float | None,
+    epochs_now: int | None,
+    packed: bool,
 ) -> None:
     """Train a run that has been begun, to its end or until it is told to stop.
 
@@ -43,12 +49,13 @@ def train_run(
         state: the full state to go on from; None to start.
         stop_at: when to stop, by `time.monotonic()`.
         epochs_now: after how many epochs to stop.
+        packed: read from packs, where there are any.
 
     Raises:
         UserError: the data or the recipe are at fault.
         Stopped: it was told to stop, and the state is written.
     """
-    run, folder = Run.open(path), open_data(data_path)
+    run, folder = Run.open(path), open_data(data_path, packed=packed)
     recipe, environment = run.recipe(), run.environment()
     split = split_items(folder, recipe.split)
     keep_freed_memory()

@@ -20,6 +20,7 @@ from cleanplate.recipe import AdamW, Phase, Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import keep_freed_memory
 from cleanplate.train.engine import is_out_of_memory
+from cleanplate.train.packs import packs_to_make
 from cleanplate.train.run import Run
 from cleanplate.train.trial import Trial
 
@@ -58,28 +59,36 @@ class Rehearsal(BaseModel):
     memory_of_machine_gb: float
     disk_gb: float
     """Weights of every epoch, and the full states that are kept."""
+    packs_gb: float
+    """What the packs take that the training would make beside its data set."""
     disk_free_gb: float
 
 
 def rehearse(
-    recipe: Recipe | str | Path, data: Path | str, *, run: Path | str | None = None, settings: Sequence[str] = ()
+    recipe: Recipe | str | Path,
+    data: Path | str,
+    *,
+    run: Path | str | None = None,
+    settings: Sequence[str] = (),
+    pack: bool = True,
 ) -> Rehearsal:
     """Take a few steps of each phase on the data itself, and write nothing.
 
     Args:
-        recipe, data, run, settings: as `train` takes them.
+        recipe, data, run, settings, pack: as `train` takes them.
 
     Raises:
         UserError: as `train` does; or a phase does not fit in memory, or the run on the disk.
     """
     recipe = load_recipe(recipe, settings)
     planned = Run.plan(run, recipe)
-    folder = open_data(data)
+    folder = open_data(data, packed=pack)
     split = split_items(folder, recipe.split)
     keep_freed_memory()
     trial = Trial(recipe, folder, split)
     phases = [_time_phase(trial, phase, number) for number, phase in enumerate(recipe.phases)]
     needed, free = _disk(trial, recipe), shutil.disk_usage(_existing(planned.path)).free / GB
+    packs = sum(one.missing_bytes() for one in packs_to_make(folder, recipe, split)) / GB
     if needed > free:
         raise UserError(f"{planned.path}: the run takes {needed:.1f} GB, and {free:.1f} GB are free; make room")
     return Rehearsal(
@@ -94,6 +103,7 @@ def rehearse(
         memory_gb=round(_peak_memory() / GB, 2),
         memory_of_machine_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB, 2),
         disk_gb=round(needed, 2),
+        packs_gb=round(packs, 2),
         disk_free_gb=round(free, 2),
     )
 
@@ -115,7 +125,8 @@ def format_rehearsal(rehearsal: Rehearsal) -> str:
             *lines,
             f"time     about {rehearsal.minutes:.0f} min, validation included",
             f"memory   {rehearsal.memory_gb:.1f} GB of {rehearsal.memory_of_machine_gb:.1f} GB",
-            f"disk     {rehearsal.disk_gb:.1f} GB of {rehearsal.disk_free_gb:.1f} GB free",
+            f"disk     {rehearsal.disk_gb:.1f} GB of {rehearsal.disk_free_gb:.1f} GB free, "
+            f"and {rehearsal.packs_gb:.1f} GB for packs beside the data set",
             f"nothing was written; `cleanplate data check` looks at every picture; the run would be {rehearsal.run}",
         ]
     )
