@@ -4,10 +4,9 @@ Structure of https://github.com/shan18/Depth-Estimation-Segmentation, without it
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cleanplate.models.blocks import DecoderBlock, Encoder, Prediction, require_fitting
+from cleanplate.models.blocks import DecoderBlock, Encoder, Pool, Prediction, require_fitting
 
 
 class Decoder(nn.Module):
@@ -40,6 +39,7 @@ class DSResNet(nn.Module):
         super().__init__()
         self.plate_encoder = Encoder(3, 16, 32)
         self.frame_encoder = Encoder(3, 16, 32)
+        self.pool = Pool()
         self.merge = nn.Conv2d(64, 32, kernel_size=1)
         self.encoder = Encoder(32, 64, 128, 256, 512)
         self.mask_decoder = Decoder()
@@ -60,7 +60,7 @@ class DSResNet(nn.Module):
         plate_1, plate_2 = self.plate_encoder(plate)
         frame_1, frame_2 = self.frame_encoder(frame)
         both_1, both_2 = torch.cat([plate_1, frame_1], dim=1), torch.cat([plate_2, frame_2], dim=1)
-        merged = self.merge(F.max_pool2d(both_2, 2))
-        merged_4, merged_8, merged_16, merged_32 = self.encoder(merged)
+        both_2, pooled = self.pool(both_2)
+        merged_4, merged_8, merged_16, merged_32 = self.encoder(self.merge(pooled))
         skips = [merged_16, merged_8, merged_4, both_2, both_1]
         return Prediction(self.mask_decoder(merged_32, skips), self.depth_decoder(merged_32, skips))

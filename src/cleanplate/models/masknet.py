@@ -6,7 +6,7 @@ Structure of https://github.com/shan18/Depth-Estimation-Segmentation, with its d
 import torch
 from torch import Tensor, nn
 
-from cleanplate.models.blocks import Prediction, conv_relu_norm, require_fitting
+from cleanplate.models.blocks import ConvReluNorm, Prediction, require_fitting
 
 
 class MaskNet(nn.Module):
@@ -14,12 +14,12 @@ class MaskNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plate_encoder = conv_relu_norm(3, 32)
-        self.frame_encoder = conv_relu_norm(3, 32)
+        self.plate_encoder = ConvReluNorm(3, 32)
+        self.frame_encoder = ConvReluNorm(3, 32)
         self.merge = nn.Conv2d(64, 32, kernel_size=1)
         self.mask_decoder = nn.Sequential(
-            conv_relu_norm(32, 64),
-            conv_relu_norm(64, 64),
+            ConvReluNorm(32, 64),
+            ConvReluNorm(64, 64),
             nn.Conv2d(64, 1, kernel_size=1),
         )
 

@@ -19,7 +19,7 @@ from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError
 from cleanplate.losses import loss_needs_depth
 from cleanplate.recipe import Recipe
-from cleanplate.train.compute import keep_freed_memory, set_layout
+from cleanplate.train.compute import arrange, keep_freed_memory
 from cleanplate.train.display import Display
 from cleanplate.train.keeper import Keeper, Stopped
 from cleanplate.train.previews import preview_items
@@ -69,7 +69,7 @@ def train_run(
         recipe=recipe.name,
     )
     task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
-    set_layout(task.model, environment["layout"])
+    arrange(task.model, {"kernels": "plain", **environment})  # before there were others, nothing was said
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
     data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]), skipped)
     record = Record(run, card, preview_items(split, recipe.previews).tolist())

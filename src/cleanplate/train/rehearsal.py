@@ -52,6 +52,7 @@ class Rehearsal(BaseModel):
     validation_items: dict[str, int]
     precision: str
     layout: str
+    kernels: str
     phases: list[PhaseCost]
     minutes: float
     memory_gb: float
@@ -98,6 +99,7 @@ def rehearse(
         validation_items={part: len(items) for part, items in split.parts.items()},
         precision=trial.compute["precision"],
         layout=trial.compute["layout"],
+        kernels=trial.compute["kernels"],
         phases=phases,
         minutes=round(sum(phase.minutes for phase in phases), 1),
         memory_gb=round(_peak_memory() / GB, 2),
@@ -113,7 +115,7 @@ def format_rehearsal(rehearsal: Rehearsal) -> str:
     parts = ", ".join(f"{count:,} {part}" for part, count in rehearsal.validation_items.items())
     lines = [
         f"{rehearsal.recipe}: {rehearsal.train_items:,} items to train on, {parts} to validate by; "
-        f"{rehearsal.precision}, {rehearsal.layout}"
+        f"{rehearsal.precision}, {rehearsal.layout}, {rehearsal.kernels} kernels"
     ]
     lines += [
         f"phase {number}  {phase.size}x{phase.size}, batches of {phase.batch_size}, {phase.epochs} epochs of "
