@@ -118,10 +118,10 @@ class Shift(Strict):
 
 
 class Blur(Strict):
-    """Blur plate or frame by a Gaussian of up to so many pixels: a camera that seeks its focus."""
+    """Blur plate or frame by a Gaussian of so many pixels: a camera that seeks its focus."""
 
     probability: Share = 0.3
-    sigma: float = Field(1.2, ge=0)
+    sigma: Factors = (0.4, 1.2)
 
 
 class Exposure(Strict):
