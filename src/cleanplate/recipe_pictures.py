@@ -25,6 +25,8 @@ Shares = Annotated[tuple[Share, Share], AfterValidator(_in_order)]
 """The least and the greatest share."""
 Factor = Annotated[float, Field(gt=0)]
 Factors = Annotated[tuple[Factor, Factor], AfterValidator(_in_order)]
+Sigma = Annotated[float, Field(gt=0, le=20)]
+Sigmas = Annotated[tuple[Sigma, Sigma], AfterValidator(_in_order)]
 Quality = Annotated[int, Field(ge=1, le=100)]
 Qualities = Annotated[tuple[Quality, Quality], AfterValidator(_in_order)]
 
@@ -121,7 +123,7 @@ class Blur(Strict):
     """Blur plate or frame by a Gaussian of so many pixels: a camera that seeks its focus."""
 
     probability: Share = 0.3
-    sigma: Factors = (0.4, 1.2)
+    sigma: Sigmas = (0.4, 1.2)
 
 
 class Exposure(Strict):

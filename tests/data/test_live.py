@@ -152,7 +152,7 @@ def test_an_item_keeps_its_plate_and_its_people_in_every_epoch(tmp_path: Path) -
 
 def test_a_held_out_split_trains_on_no_plate_and_no_cutout_that_it_keeps(plates: Path, cutouts: Path) -> None:
     source = LiveComposition(plates, cutouts, changed(items=400))
-    split = split_items(source, HeldOutSplit())  # type: ignore[arg-type]
+    split = split_items(source, HeldOutSplit())
     names, people = source.plates(), source.cutouts()
     trained_plates = set(names[split.train])
     trained_people = {name for item in split.train for name in people[item]}

@@ -117,10 +117,13 @@ def test_a_share_of_the_items_is_changed(name: str) -> None:
     assert touched.float().mean() == pytest.approx(0.3, abs=0.08)
 
 
-def test_switching_one_off_leaves_the_draws_of_the_others() -> None:
-    batch = scenes(8, level=128)
-    both = apply(batch, exposure=SURE["exposure"], jpeg={"probability": 0})
-    assert torch.equal(both.frame, apply(batch, exposure=SURE["exposure"]).frame)
+@pytest.mark.parametrize("name", IN_FRAME_ALONE)
+def test_switching_one_off_leaves_the_draws_of_the_others(name: str) -> None:
+    batch = scenes(8)
+    others = EVERYTHING.model_copy(update={name: None})
+    everything, without = (mismatch(batch, chosen, seed=1, epoch=0) for chosen in (EVERYTHING, others))
+    assert torch.equal(everything.plate, without.plate)
+    assert not torch.equal(everything.frame, without.frame)
 
 
 def test_exposure_multiplies_both_by_one_factor_and_the_frame_by_another() -> None:

@@ -70,7 +70,7 @@ def data_label_depth(
 ) -> None:
     """Label frames or plates with relative depth from a monocular network, where they have none; goes on when stopped.
 
-    Example: cleanplate data label-depth rooms --model model-small.onnx --description midas
+    Example: cleanplate data label-depth rooms --model model-f6b98070.onnx --description midas
     """
     from cleanplate.data.label_depth import label_depth
 

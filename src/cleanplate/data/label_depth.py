@@ -88,7 +88,7 @@ def label_depth(data: Path | str, model: Path | str, *, description: Path | str 
             raise UserError(f"{picture}: {model.name} answers the same everywhere, or no number; does its YAML fit it?")
         write_picture(label, (depth * 65535).round().astype(np.uint16))
     if source:
-        _name_labels(source, {label.stem for label in pictures})
+        _name_labels(source)
     seconds = round(time.perf_counter() - start, 2)
     return Labelled(path=folder, labelled=len(waiting), already=len(pictures) - len(waiting), seconds=seconds)
 
@@ -111,6 +111,10 @@ def read_description(model: Path, description: Path | str | None = None) -> Dept
 
 class Monocular:
     """A monocular network, on the CPU.
+
+    Args:
+        path: its ONNX file.
+        description: how it wants its pictures, and what it answers.
 
     Raises:
         UserError: onnxruntime is not installed, or the file is no network of one picture.
@@ -198,16 +202,14 @@ def _claim(folder: Path, network: Monocular) -> None:
     ours: dict[str, Any] = {"network": network.path.name, "sha256": network.sha256}
     ours |= network.description.model_dump(mode="json")
     if path.exists() and read_yaml(path, "missing") != ours:
-        raise UserError(f"{path}: these labels come from another network or description; remove {folder} to start anew")
+        text = "these labels come from another network or description; use that one, or start without these labels"
+        raise UserError(f"{path}: {text}")
     write_text(path, yaml.safe_dump(ours, sort_keys=False))
 
 
-def _name_labels(source: ModestFolder, names: set[str]) -> None:
-    """Name the labels in the file map."""
-    lines = []
-    for index in range(len(source)):
-        row = [source.name(index, field) for field in FIELDS]
-        if not row[3] and (name := _label_name(source, index)) in names:
-            row[3] = name
-        lines.append("\t".join(row) + "\n")
+def _name_labels(source: ModestFolder) -> None:
+    """Name the labels in the file map, once every frame has one."""
+    rows = ([source.name(index, field) for field in FIELDS[:3]] for index in range(len(source)))
+    depths = (source.name(index, "depth") or _label_name(source, index) for index in range(len(source)))
+    lines = ("\t".join([*row, depth]) + "\n" for row, depth in zip(rows, depths, strict=True))
     write_text(source.path / FILE_MAP, "".join(lines))

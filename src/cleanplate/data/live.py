@@ -22,6 +22,7 @@ from cleanplate.data.modest import Pictures
 from cleanplate.data.museum.cutouts import museum_cutouts
 from cleanplate.data.recolour import fitted, recoloured
 from cleanplate.data.source import Batch
+from cleanplate.files import read_file
 from cleanplate.pictures import read_rgb, read_rgba
 from cleanplate.recipe_pictures import CastShadow, Composition, ContactShadow
 
@@ -68,8 +69,10 @@ class LiveComposition:
             figures = enumerate(museum_cutouts(settings.figures))
             drawn = ((Path(f"fg{number + 1:03d}"), _packed(trim(figure, keep))) for number, figure in figures)
             self._cutouts = _Shelf(drawn, read_cutout, None)
+            self._files = self._plates.paths  # figures are no files, and follow from the settings
         else:
             self._cutouts = _Shelf(read_usable(cutouts, "cutout", read_cutout, self.skipped), read_cutout, room)
+            self._files = self._plates.paths + self._cutouts.paths
         self._plate_of, self._cutouts_of = self._draw_items()
         made_by = {"command": "train", "plates": str(plates), "cutouts": str(cutouts or "museum")}
         self.card = Card(name=self.path.resolve().name, made_by=made_by | {"composition": settings.model_dump()})
@@ -126,11 +129,8 @@ class LiveComposition:
     def fingerprint(self) -> str:
         """Return what tells these items from others: the SHA-256 of all pictures, their names and the settings."""
         total = hashlib.sha256(self.settings.model_dump_json().encode())
-        for path in self._plates.paths + self._cutouts.paths:
-            total.update(path.name.encode() + b"\0")
-            if path.exists():  # figures of the museum are no files, and follow from the settings
-                with path.open("rb") as file:
-                    total.update(hashlib.file_digest(file, "sha256").digest())
+        for path in self._files:
+            total.update(path.name.encode() + b"\0" + hashlib.sha256(read_file(path, "no such picture")).digest())
         return total.hexdigest()
 
     def _draw_items(self) -> tuple[np.ndarray, list[tuple[int, ...]]]:

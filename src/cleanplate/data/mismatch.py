@@ -189,8 +189,8 @@ def _symmetric(rng: Draw, count: int) -> np.ndarray:
 def _compressed(picture: np.ndarray, quality: int) -> np.ndarray:
     blue_first = cv2.cvtColor(_as_bytes(picture), cv2.COLOR_RGB2BGR)
     content = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB)
-    return np.asarray(decoded, np.float32)
+    decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR))
+    return decoded[..., ::-1].astype(np.float32, order="C")
 
 
 def _as_bytes(picture: np.ndarray) -> np.ndarray:
