@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation, read_card, write_card
 from cleanplate.data.check import check
+from cleanplate.data.label_depth import read_description
 from cleanplate.data.modest import FIELDS, ModestFolder
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
@@ -367,6 +368,7 @@ CONTENT = {
     "normalisation": {"plate": STATISTICS, "frame": STATISTICS},
     "depth": {"kind": "metric", "near": 1, "far": 8, "fov": 60},
 }
+NETWORK = {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "size": 518, "multiple": 14, "gives": "disparity"}
 
 
 # --- readers ---
@@ -380,6 +382,10 @@ def _read_recipe(path: Path) -> None:
 def _read_card(path: Path) -> None:
     write_card(path.parent, read_card(path.parent))
     read_card(path.parent)
+
+
+def _read_depth_network(path: Path) -> None:
+    assert read_description(path.with_suffix(".onnx")).gives in ("depth", "disparity")
 
 
 def _read_file_map(path: Path) -> None:
@@ -422,6 +428,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     )
     recipes = [json.dumps(_quick).encode(), yaml.safe_dump(_quick).encode(), b"extends: base.yaml\nseed: 3\n"]
     cards = [yaml.safe_dump(json.loads(json.dumps(CONTENT))).encode()]
+    networks = [yaml.safe_dump(NETWORK).encode()]
     damaged = mutated(PNGS, PICTURE_WORDS)
     pngs = damaged | damaged.map(sealed) | _pngs | mutated(OTHERS)
     cutouts = mutated(
@@ -440,6 +447,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     readers = [
         Reader("recipe", "my.yaml", mutated(recipes, YAML_WORDS) | _tables(_quick), _read_recipe),
         Reader("card", "dataset.yaml", mutated(cards, YAML_WORDS) | _tables(CONTENT), _read_card),
+        Reader("depth_network", "n.yaml", mutated(networks, YAML_WORDS) | _tables(NETWORK), _read_depth_network),
         Reader("file_map", "file_map.txt", file_maps, _read_file_map),
         Reader("items", "items.csv", mutated([ITEMS], ITEMS_WORDS), _read_items),
         Reader("png", "a.png", pngs, _read_picture),

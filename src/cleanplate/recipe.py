@@ -9,18 +9,15 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from cleanplate.pictures import require_multiple
+from cleanplate.recipe_pictures import MAX_SEED, Composition, Mismatch
+from cleanplate.recipe_pictures import Strict as _Strict
 
 MASK_LOSSES = ("bce", "dice", "ssim")
 """The losses that look at the mask alone."""
-MAX_SEED = 2**32 - 1
 LONGEST_NAME = 100
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Sgd(_Strict):
@@ -162,6 +159,9 @@ class Recipe(_Strict):
     optimizer: Annotated[Sgd | AdamW, Field(discriminator="name")] = Sgd()
     schedule: Annotated[Constant | Plateau | Step | OneCycle, Field(discriminator="name")] = Plateau()
     phases: tuple[Phase, ...] = Field(min_length=1)
+    composition: Composition = Composition()
+    """How items are composed, where plates and cutouts are given in place of a data set."""
+    mismatch: Mismatch = Mismatch()
     augmentation: Augmentation = Augmentation()
     split: Annotated[RandomSplit | HeldOutSplit, Field(discriminator="kind")] = HeldOutSplit()
     checkpoint_minutes: float = Field(10, gt=0)

@@ -61,6 +61,26 @@ def data_compose(
     tell(as_json, made, f"{made.path}: {made.items} frames of {made.plates} plates and {made.cutouts} cutouts")
 
 
+@data_app.command("label-depth")
+def data_label_depth(
+    data: Annotated[Path, typer.Argument(help="A data set folder, or a folder of plates.")],
+    model: Annotated[Path, typer.Option(help="A monocular depth network, an .onnx file.")],
+    description: Annotated[
+        str | None,
+        typer.Option(help="midas, depth-anything or a YAML file.", show_default="the YAML beside the model"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Label frames or plates with relative depth from a monocular network, where they have none; goes on when stopped.
+
+    Example: cleanplate data label-depth rooms --model model-f6b98070.onnx --description midas
+    """
+    from cleanplate.data.label_depth import label_depth
+
+    made = label_depth(data, model, description=description)
+    tell(as_json, made, f"{made.path}: {made.labelled} labelled, {made.already} had a label already")
+
+
 @data_app.command("check")
 def data_check(
     data: Annotated[Path, typer.Argument(help="A data set folder.")],
