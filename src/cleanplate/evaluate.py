@@ -171,7 +171,7 @@ def _at_size(
 ) -> Iterator[_Scored]:
     for batch in BatchLoader(folder, indices, size=predictor.size, batch_size=batch_size):
         plates, frames = (pictures.permute(0, 2, 3, 1).numpy() for pictures in (batch.plate, batch.frame))
-        masks, depths = predictor.backend(plates, frames)
+        masks, depths = predictor.backend(predictor.backend.keep_plates(plates), frames)
         mean_depths = references.depth(len(masks), masks.shape[1:]) if references else None
         yield _Scored(batch.indices.tolist(), plates, frames, masks, depths, mean_depths, batch.target)
 
