@@ -38,7 +38,7 @@ def predict(
     `NAME_cutout.png` (RGBA) and `NAME_overview.png`; a network without depth leaves the depths out.
 
     Args:
-        weights: a run folder or a `.safetensors` file.
+        weights: a run folder, a `.safetensors` or an `.onnx` file.
         plate: the picture of the scene with nobody in it.
         frames: pictures, or folders of pictures.
         out: the folder to write into; files of the same names are replaced.

@@ -64,11 +64,15 @@ class Predictor:
 
     @classmethod
     def load(cls, weights: Path | str, size: int | None = None) -> "Predictor":
-        """Load a run folder's best weights or a `.safetensors` file.
+        """Load a run folder's best weights, a `.safetensors` file, or an `.onnx` file, which needs no torch.
 
         Raises:
             UserError: there are no such weights, or they are damaged.
         """
+        if Path(weights).suffix == ".onnx":
+            from cleanplate.predict.onnx_backend import OnnxBackend
+
+            return cls(OnnxBackend.load(weights), size)
         from cleanplate.predict.torch_backend import TorchBackend  # torch takes seconds to import
 
         return cls(TorchBackend.load(weights), size)
