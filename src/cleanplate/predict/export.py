@@ -91,7 +91,7 @@ def _to_onnx(model: _ForPictures, card: WeightsCard) -> bytes:
             examples,
             input_names=INPUTS,
             output_names=outputs,
-            dynamic_shapes=dict.fromkeys(INPUTS, dict(enumerate(AXES))),
+            dynamic_shapes={name: dict(enumerate(AXES)) for name in INPUTS},
             dynamo=True,
             verbose=False,
         )
