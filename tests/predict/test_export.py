@@ -33,7 +33,7 @@ CARD = WeightsCard(
         frame=ChannelStatistics(mean=(0.5, 0.4, 0.3), std=(0.3, 0.2, 0.25)),
     ),
     depth=DepthMeaning(),
-    recipe="mine",
+    recipe="location",
 )
 SHAPES = [(1, 32, 32), (3, 64, 96), (5, 160, 32), (2, 224, 224)]
 

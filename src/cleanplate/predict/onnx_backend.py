@@ -1,8 +1,10 @@
 """The network as an ONNX file, computed by onnxruntime: no torch is needed, nor anything else but numpy."""
 
 import json
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +13,17 @@ from cleanplate.errors import UserError
 from cleanplate.files import read_file
 from cleanplate.pictures import require_multiple
 
+if TYPE_CHECKING:
+    from onnxruntime import NodeArg
+
 CARD_KEY = "cleanplate"
 """The metadata property of the file that holds the weights' card."""
 INPUTS, MASK, DEPTH = ["plate", "frame"], "mask", "depth"
 """Inputs, `(B, H, W, 3)` uint8 RGB, and outputs, `(B, H, W)` float32; a network without depth has no output of it."""
+
+SILENT = 4
+ELSEWHERE = (b"\x08location", b"\0location")
+"""The key of what lies in another file, after its length, which ends in one of the two however it is written."""
 
 
 class OnnxBackend:
@@ -33,33 +42,32 @@ class OnnxBackend:
             import onnxruntime
         except ImportError:
             raise UserError(f"{path}: needs onnxruntime; pip install onnxruntime") from None
-        if b"location" in content:  # the key of whatever lies in another file; only who writes a trap puts it there
+        if any(key in content for key in ELSEWHERE):
             raise UserError(f"{path}: keeps parts of itself in other files, which are not read; export it anew")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = count_cores()
-        options.log_severity_level = 4  # faults come as UserError, in one line, and not in a log as well
+        # Faults come as UserError, in one line, and not in a log as well, be it the session's or that of all of them.
+        options.log_severity_level = SILENT
+        onnxruntime.set_default_logger_severity(SILENT)
         options.add_session_config_entry("session.load_model_format", "ONNX")  # its other format names files too
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        providers = ["CPUExecutionProvider"]
+        try:  # without falling back, which is to the same provider and prints to standard output
+            self._session = onnxruntime.InferenceSession(content, options, providers, enable_fallback=0)
+            inputs, outputs = map(_forms, (self._session.get_inputs(), self._session.get_outputs()))
+            metadata = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # onnxruntime's own have nothing else in common
             raise UserError(f"{path}: not a readable ONNX file ({error}); export it anew") from None
+        mask, depth = ((name, "tensor(float)", 3) for name in (MASK, DEPTH))
+        if inputs != {(name, "tensor(uint8)", 4) for name in INPUTS} or outputs not in ({mask}, {mask, depth}):
+            raise UserError(f"{path}: its inputs and outputs are not cleanplate's; use a file that it exported")
         self.path = path
-        self._has_depth = self._require_ours()
-        self.size, self.metres = _read_card(self._session.get_modelmeta().custom_metadata_map, path)
+        self._has_depth = depth in outputs
+        self.size, self.metres = _read_card(metadata, path)
 
     @classmethod
     def load(cls, path: Path | str) -> "OnnxBackend":
         """Load an ONNX file."""
         return cls(read_file(Path(path), "no such weights; `cleanplate export` writes an .onnx file"), path)
-
-    def _require_ours(self) -> bool:
-        """Refuse a file of other inputs and outputs than ours; tell whether there are depths."""
-        inputs = {(given.name, given.type, len(given.shape)) for given in self._session.get_inputs()}
-        outputs = {(given.name, given.type, len(given.shape)) for given in self._session.get_outputs()}
-        mask, depth = ((name, "tensor(float)", 3) for name in (MASK, DEPTH))
-        if inputs != {(name, "tensor(uint8)", 4) for name in INPUTS} or outputs not in ({mask}, {mask, depth}):
-            raise UserError(f"{self.path}: its inputs and outputs are not cleanplate's; use a file that it exported")
-        return depth in outputs
 
     def keep_plates(self, plates: np.ndarray) -> np.ndarray:
         """Return `(B, H, W, 3)` uint8 RGB plates as the network takes them."""
@@ -82,6 +90,11 @@ class OnnxBackend:
         if any(answer.shape != frames.shape[:3] for answer in answers):
             raise UserError(f"{self.path}: its answers are not of the frame's size; export it anew")
         return answers[0], answers[1] if self._has_depth else None
+
+
+def _forms(values: "Sequence[NodeArg]") -> set[tuple[str, str, int]]:
+    """Return the name, the type and the number of axes of each input or output."""
+    return {(value.name, value.type, len(value.shape)) for value in values}
 
 
 def _read_card(metadata: dict[str, str], path: Path | str) -> tuple[int, tuple[float, float] | None]:
