@@ -1,8 +1,8 @@
 """Edges that follow the frame: what the network says on its small canvas, brought to a large frame.
 
-The fast guided filter of He and Sun, 2015 (https://arxiv.org/abs/1505.00996): in every small window the answer is taken for a
-linear function of the frame's pixels. The functions are fitted on the canvas, where that costs little, and applied to
-the frame at its own size, so that an edge of the answer comes to lie where the frame has one.
+The fast guided filter of He and Sun, 2015 (https://arxiv.org/abs/1505.00996): in every small window the answer is taken
+for a linear function of the frame's pixels. The functions are fitted on the canvas, where that costs little, and
+applied to the frame at its own size, so that an edge of the answer comes to lie where the frame has one.
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,13 @@
 import cv2
 import numpy as np
 
+from cleanplate.pictures import Canvas
+from cleanplate.progress import say
+
+SIZE = 160
+"""Pixels of the longer side at which plate and frame are compared."""
+TOO_FEW = 0.5
+"""Share of blocks below which a plate hardly matches; docs/use.md has what views give."""
 BLOCKS = 16
 """Blocks along the longer side."""
 ALIKE = 0.5
@@ -41,3 +48,34 @@ def share_found(plate: np.ndarray, frame: np.ndarray) -> float | None:
         return None
     correlation = (first * second).mean(axis=1) / np.maximum(deviations[0] * deviations[1], 1e-6)
     return float((correlation[known] >= ALIKE).mean())
+
+
+class PlateWatch:
+    """Warns, once a run, of a plate that is not of the frames' size or hardly matches them.
+
+    Args:
+        plate: `(H, W, 3)` uint8 RGB.
+    """
+
+    def __init__(self, plate: np.ndarray) -> None:
+        self._shape = plate.shape
+        self._canvas = Canvas.tight(plate.shape, SIZE)
+        self._small = self._canvas.place(plate)
+        self._warned_of_size = self._warned_of_match = False
+
+    def look_at(self, frame: np.ndarray, name: str) -> None:
+        """Look at a frame of the plate's aspect ratio, and warn under its name where there is cause."""
+        if frame.shape != self._shape and not self._warned_of_size:
+            self._warned_of_size = True
+            sizes = [f"{shape[1]}x{shape[0]}" for shape in (self._shape, frame.shape)]
+            say(f"warning: {name}: the plate is {sizes[0]} and the frame {sizes[1]}; the plate is resized to it")
+        if self._warned_of_match:
+            return
+        found = share_found(self._small, self._canvas.place(frame))
+        if found is not None and found < TOO_FEW:
+            self._warned_of_match = True
+            say(
+                f"warning: {name}: only {found:.0%} of the plate's blocks are found again in this frame, and of a "
+                f"plate of the same view {TOO_FEW:.0%} and more are: the camera has moved, or people fill the picture; "
+                "answers will be poor with this plate"
+            )
