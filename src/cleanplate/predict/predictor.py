@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import cv2
 import numpy as np
 
 from cleanplate.errors import UserError
 from cleanplate.pictures import Canvas, require_multiple
+from cleanplate.predict.edges import follow_edges, make_guide
 
 
 class Backend(Protocol):
@@ -98,7 +100,9 @@ class Scene:
         _require_rgb(plate, "plate")
         self.predictor, self.plate = predictor, plate
         self._canvas = Canvas.tight(plate.shape, predictor.size)
-        self._kept_plate = predictor.backend.keep_plates(self._canvas.place(plate)[None])
+        self._sized_plate = plate
+        self._small_plate = self._canvas.place(plate)
+        self._kept_plate = predictor.backend.keep_plates(self._small_plate[None])
 
     def __call__(self, frame: np.ndarray) -> Answer:
         """Return mask and depth of a frame, `(H, W, 3)` uint8 RGB of the plate's aspect ratio, any size."""
@@ -111,14 +115,28 @@ class Scene:
             if Canvas.tight(frame.shape, self.predictor.size) != self._canvas:
                 sizes = " and ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in (self.plate, frame))
                 raise UserError(f"plate and frame are {sizes}: not of one shape; take both with the same camera")
-        masks, depths = self.predictor.backend(self._kept_plate, np.stack([self._canvas.place(f) for f in frames]))
+        small = np.stack([self._canvas.place(frame) for frame in frames])
+        masks, depths = self.predictor.backend(self._kept_plate, small)
+        answers = [masks] if depths is None else [masks, depths]
         return [
-            Answer(
-                self._canvas.take_back(masks[number], frame.shape),
-                None if depths is None else self._canvas.take_back(depths[number], frame.shape),
-            )
-            for number, frame in enumerate(frames)
+            Answer(*self._at_own_size([answer[n] for answer in answers], small[n], frame), *[None] * (depths is None))
+            for n, frame in enumerate(frames)
         ]
+
+    def _at_own_size(self, answers: list[np.ndarray], small_frame: np.ndarray, frame: np.ndarray) -> list[np.ndarray]:
+        if frame.shape[0] <= self._canvas.inner_height:
+            return [self._canvas.take_back(answer, frame.shape) for answer in answers]
+        inner = slice(self._canvas.inner_height), slice(self._canvas.inner_width)
+        small_guide = make_guide(small_frame[inner], self._small_plate[inner])
+        return follow_edges(
+            [answer[inner] for answer in answers], small_guide, make_guide(frame, self._plate_at(frame.shape))
+        )
+
+    def _plate_at(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the plate at a frame's size; that of the last frame is kept."""
+        if self._sized_plate.shape != shape:
+            self._sized_plate = cv2.resize(self.plate, shape[1::-1], interpolation=cv2.INTER_AREA)
+        return self._sized_plate
 
 
 def _require_rgb(picture: np.ndarray, what: str) -> None:
