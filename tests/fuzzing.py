@@ -22,6 +22,8 @@ import numpy as np
 import yaml
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from onnx_files import integer_elsewhere, make_onnx
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation, read_card, write_card
 from cleanplate.data.check import check
@@ -30,6 +32,7 @@ from cleanplate.data.modest import FIELDS, ModestFolder
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
 from cleanplate.pictures import read_depth, read_mask, read_rgb, read_rgba, write_picture
+from cleanplate.predict.predictor import Predictor
 from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.weights import WeightsCard, load_weights, save_weights
@@ -331,6 +334,15 @@ class Weights(NamedTuple):
         return cls(content[8 : 8 + length], content[8 + length :])
 
 
+ONNX = [make_onnx(CARD.model_dump_json())]
+ONNX_WORDS = [
+    *(b"plate", b"mask", b"depth", b"Cast", b"Expand", b"Loop", b"ai.onnx.ml", b"location", b"\x70\x01", b"\x08\x00"),
+    *(b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\x7f", b"\xff" * 9 + b"\x01", b"\x1a\x00" * 500, b"NaN", b"[" * 300),
+    integer_elsewhere("../../etc/passwd").SerializeToString(),
+    TensorProto(name="channel", data_type=TensorProto.INT64, dims=[2**40], raw_data=b"").SerializeToString(),
+]
+
+
 FILE_MAP = b"a\ta\ta\ta\n"
 FILE_MAP_WORDS = [
     *(
@@ -414,6 +426,45 @@ def _read_cutout(path: Path) -> None:
     assert cutout.dtype == np.uint8
 
 
+def _read_network(path: Path) -> None:
+    picture = np.zeros((32, 64, 3), np.uint8)
+    assert Predictor.load(path).with_plate(picture)(picture).mask.shape == (32, 64)
+
+
+def _networks() -> st.SearchStrategy[bytes]:
+    """ONNX files whole in themselves, of which the card, a tensor or an operation may be anything."""
+    numbers = st.integers(-3, 3) | st.sampled_from([2**31, 2**40, 2**63 - 1, -(2**63)])
+    channels = st.builds(
+        lambda kind, dims, content: TensorProto(name="channel", data_type=kind, dims=dims, raw_data=content),
+        st.sampled_from([TensorProto.INT64] * 4 + [TensorProto.FLOAT, TensorProto.STRING, 99]),
+        st.just([]) | st.lists(numbers, max_size=3),
+        st.sampled_from([bytes(8)] * 4 + [b"", b"\xff" * 8, bytes(64)]),
+    )
+    kinds = ["Cast", "Reshape", "Expand", "Tile", "Resize", "MaxPool", "ConstantOfShape", "Conv", "Pad", "Loop", "If"]
+    attributes = st.dictionaries(
+        st.sampled_from(["to", "axis", "pads", "kernel_shape", "strides", "mode", "value", "body"]),
+        numbers | st.lists(numbers, min_size=1, max_size=4) | st.sampled_from(["linear", "\0"]) | channels,
+        max_size=3,
+    )
+    values = st.lists(st.sampled_from(["chosen", "channel", "frame", "mask", ""]), max_size=4)
+    nodes = st.builds(
+        lambda kind, takes, changes: helper.make_node(kind, takes, ["mask"], **changes),
+        st.sampled_from(kinds),
+        st.just(["chosen", "channel"]) | values,
+        attributes,
+    )
+    known = json.loads(CARD.model_dump_json())
+    cards = st.dictionaries(st.sampled_from(list(known)), _values, max_size=2).map(
+        lambda changes: json.dumps(known | changes, default=str)
+    )
+    card = CARD.model_dump_json()
+    return (
+        cards.map(make_onnx)
+        | channels.map(lambda channel: make_onnx(card, channel=channel))
+        | nodes.map(lambda node: make_onnx(card, rest=[node]))
+    )
+
+
 def make_readers(folder: Path) -> dict[str, Reader]:
     """Return every reader by its name; `folder` is for making what they are fed with."""
     weights = Weights.make(folder)
@@ -454,5 +505,6 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         Reader("jpeg", "a.jpg", mutated(JPEGS, PICTURE_WORDS), _read_picture),
         Reader("cutout", "a.png", cutouts | cutouts.map(sealed), _read_cutout),
         Reader("weights", "w.safetensors", weight_files, load_weights),
+        Reader("onnx", "w.onnx", mutated(ONNX, ONNX_WORDS) | _networks(), _read_network),
     ]
     return {reader.name: reader for reader in readers}

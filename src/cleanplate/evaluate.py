@@ -20,7 +20,6 @@ from cleanplate.losses import Target
 from cleanplate.metrics import MaskDepthMetrics, iou
 from cleanplate.pictures import write_picture
 from cleanplate.predict.predictor import Predictor
-from cleanplate.predict.torch_backend import TorchBackend
 from cleanplate.progress import say, track
 from cleanplate.references import References
 from cleanplate.sheet import COMPARISON, colour_depth, draw_sheet
@@ -105,7 +104,7 @@ def evaluate(
     its training, which gives the best epoch's row of metrics.csv again. On any other, all items are.
 
     Args:
-        weights: a run folder or a `.safetensors` file.
+        weights: a run folder, a `.safetensors` or an `.onnx` file.
         data: a data set folder.
         size: pixels a side to score at; that of the run's last phase when None.
         native: score at the pictures' own size instead.
@@ -118,7 +117,7 @@ def evaluate(
         raise UserError("--native scores at the pictures' own size; leave --size out")
     started = time.perf_counter()
     folder = open_data(data)
-    predictor = Predictor(TorchBackend.load(weights), size)
+    predictor = Predictor.load(weights, size)
     run = Run.open(weights) if Path(weights).is_dir() else None
     references = References.load(run.references) if run else None
     parts, batch_size = _what_to_score(folder, run, predictor.size)
@@ -171,7 +170,7 @@ def _at_size(
 ) -> Iterator[_Scored]:
     for batch in BatchLoader(folder, indices, size=predictor.size, batch_size=batch_size):
         plates, frames = (pictures.permute(0, 2, 3, 1).numpy() for pictures in (batch.plate, batch.frame))
-        masks, depths = predictor.backend(plates, frames)
+        masks, depths = predictor.backend(predictor.backend.keep_plates(plates), frames)
         mean_depths = references.depth(len(masks), masks.shape[1:]) if references else None
         yield _Scored(batch.indices.tolist(), plates, frames, masks, depths, mean_depths, batch.target)
 

@@ -132,8 +132,10 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a grey, RGB or RGBA array as a whole file; the suffix says the format (JPEG at quality 95)."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix != ".png" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
-    write_bytes(path, cv2.imencode(path.suffix, picture, options)[1].tobytes())
+    options = {".png": [cv2.IMWRITE_PNG_COMPRESSION, 3], ".tiff": []}
+    write_bytes(
+        path, cv2.imencode(path.suffix, picture, options.get(path.suffix, [cv2.IMWRITE_JPEG_QUALITY, 95]))[1].tobytes()
+    )
 
 
 def list_pictures(folder: Path) -> list[Path]:

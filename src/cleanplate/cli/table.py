@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from cleanplate import __version__
 from cleanplate.cli.data import data_app
+from cleanplate.cli.export import export
 from cleanplate.cli.options import warn
 from cleanplate.cli.training import compare, experiments, lr_range, recipes, train
 from cleanplate.cli.use import evaluate, predict
@@ -44,6 +45,7 @@ app.command()(compare)
 app.command()(experiments)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(export)
 
 
 @app.callback(invoke_without_command=True)

@@ -30,20 +30,31 @@ def evaluate(
 
 
 def predict(
-    frames: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    frames: Annotated[list[Path], typer.Argument(help="Pictures, folders of pictures, videos, or patterns of them.")],
     weights: Weights,
     plate: Annotated[Path, typer.Option(help="The same scene with nobody in it.")],
     out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("predictions"),
     size: Annotated[
         int | None, typer.Option(help="Pixels of the longer side that the network sees.", show_default="its training's")
     ] = None,
+    onto: Annotated[
+        str | None, typer.Option(metavar="BACKGROUND", help="Put the people on a picture, or a colour: '#00ff00'.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="Write no more than this: mask, cutout, depth, depth_metres, depth_colour, onto, overview.",
+            show_default="all",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Predict mask and depth of pictures of one scene.
+    """Predict mask and depth of pictures and videos of one scene.
 
-    Example: cleanplate predict --weights runs/first --plate plate.jpg frame.jpg
+    Example: cleanplate predict --weights runs/first --plate plate.jpg frame.jpg talk.mp4 --onto beach.jpg
     """
     from cleanplate.predict.pictures import predict as predict_pictures
 
-    predicted = predict_pictures(weights, plate, frames, out=out, size=size)
-    tell(as_json, predicted, f"{predicted.out}: {len(predicted.files)} pictures of {predicted.frames} frames")
+    predicted = predict_pictures(weights, plate, frames, out=out, size=size, onto=onto, only=only)
+    tell(as_json, predicted, f"{predicted.out}: {len(predicted.files)} files of {predicted.frames} frames")

@@ -43,6 +43,11 @@ class DepthMeaning(BaseModel):
     fov: float | None = None
     """Horizontal field of view of the camera, in degrees."""
 
+    @property
+    def metres(self) -> tuple[float, float] | None:
+        """What depth 0 and depth 1 are in metres; None where depth is relative."""
+        return None if self.kind == "relative" or self.near is None or self.far is None else (self.near, self.far)
+
     @model_validator(mode="after")
     def _metric_has_metres(self) -> "DepthMeaning":
         if self.kind == "metric" and (self.near is None or self.far is None or not self.near < self.far):

@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from cleanplate import __version__
-from cleanplate.data.writer import Item, count_cores, write_dataset
+from cleanplate.cores import count_cores
+from cleanplate.data.writer import Item, write_dataset
 from cleanplate.errors import UserError
 from cleanplate.files import require_folder, require_vacant
 from cleanplate.pictures import (

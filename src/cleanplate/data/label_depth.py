@@ -11,9 +11,9 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cleanplate.cores import count_cores
 from cleanplate.data.card import Deviation, explain
 from cleanplate.data.modest import FIELDS, FILE_MAP, FOLDERS, ModestFolder, find_folder
-from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError
 from cleanplate.files import read_file, require_folder, write_text
 from cleanplate.pictures import PICTURE_SUFFIXES, list_pictures, read_rgb, write_picture

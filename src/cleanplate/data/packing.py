@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel
 
+from cleanplate.cores import count_cores
 from cleanplate.data.card import write_card
 from cleanplate.data.modest import FILE_MAP, ModestFolder, on_canvas
 from cleanplate.data.pack import (
@@ -30,7 +31,6 @@ from cleanplate.data.pack import (
 from cleanplate.data.rows import Rows
 from cleanplate.data.source import Skipped
 from cleanplate.data.statistics import measure
-from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError
 from cleanplate.files import alone_in, read_file, require_vacant, whole_folder, write_bytes
 from cleanplate.pictures import Canvas, read_rgb, require_multiple

@@ -3,27 +3,40 @@
 This is the one way from pictures to answers. What computes the network is a backend, which knows nothing of sizes.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import cv2
 import numpy as np
 
 from cleanplate.errors import UserError
 from cleanplate.pictures import Canvas, require_multiple
+from cleanplate.predict.edges import follow_edges, make_guide
 
 
 class Backend(Protocol):
-    """Computes the network on canvases."""
+    """Computes the network on canvases, whose height and width are multiples of 32.
+
+    What hangs on the plate alone is computed once: `kept = backend.keep_plates(plates)`, then `backend(kept, frames)`
+    for any number of frames.
+    """
 
     @property
     def size(self) -> int:
         """Pixels of the longer side that the network was trained at last."""
 
-    def __call__(self, plates: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return masks and depths, `(B, H, W)` float32 of 0 to 1, of `(B, H, W, 3)` uint8 RGB plates and frames.
+    @property
+    def metres(self) -> tuple[float, float] | None:
+        """What depth 0 and depth 1 are in metres; None where depth is relative, or there is none."""
 
-        H and W are multiples of 32; depths are None from a network that has none.
+    def keep_plates(self, plates: np.ndarray) -> Any:
+        """Return of `(B, H, W, 3)` uint8 RGB plates what the network needs of them; only the backend knows what."""
+
+    def __call__(self, kept_plates: Any, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return masks and depths, `(B, H, W)` float32 of 0 to 1, of `(B, H, W, 3)` uint8 RGB frames.
+
+        The plates are as many as the frames, or one for all of them; depths are None from a network that has none.
         """
 
 
@@ -53,38 +66,77 @@ class Predictor:
 
     @classmethod
     def load(cls, weights: Path | str, size: int | None = None) -> "Predictor":
-        """Load a run folder's best weights or a `.safetensors` file.
+        """Load a run folder's best weights, a `.safetensors` file, or an `.onnx` file, which needs no torch.
 
         Raises:
             UserError: there are no such weights, or they are damaged.
         """
+        if Path(weights).suffix == ".onnx":
+            from cleanplate.predict.onnx_backend import OnnxBackend
+
+            return cls(OnnxBackend.load(weights), size)
         from cleanplate.predict.torch_backend import TorchBackend  # torch takes seconds to import
 
         return cls(TorchBackend.load(weights), size)
 
-    def with_plate(self, plate: np.ndarray) -> Callable[[np.ndarray], Answer]:
-        """Return a function from frames of the plate's scene to answers.
+    def with_plate(self, plate: np.ndarray) -> "Scene":
+        """Return what answers frames of the plate's scene.
 
         Args:
             plate: `(H, W, 3)` uint8 RGB.
-
-        Returns:
-            `answer(frame)`, for frames `(H, W, 3)` uint8 RGB of the plate's aspect ratio, any size.
         """
+        return Scene(self, plate)
+
+
+class Scene:
+    """Answers frames of the scene that a plate shows; what hangs on the plate alone is computed once.
+
+    Args:
+        predictor: whose network it is.
+        plate: `(H, W, 3)` uint8 RGB.
+    """
+
+    def __init__(self, predictor: Predictor, plate: np.ndarray) -> None:
         _require_rgb(plate, "plate")
-        canvas = Canvas.tight(plate.shape, self.size)
-        placed = canvas.place(plate)
+        self.predictor, self.plate = predictor, plate
+        self._canvas = Canvas.tight(plate.shape, predictor.size)
+        self._sized_plate = plate
+        self._small_plate = self._canvas.place(plate)
+        self._kept_plate = predictor.backend.keep_plates(self._small_plate[None])
 
-        def answer(frame: np.ndarray) -> Answer:
+    def __call__(self, frame: np.ndarray) -> Answer:
+        """Return mask and depth of a frame, `(H, W, 3)` uint8 RGB of the plate's aspect ratio, any size."""
+        return self.many([frame])[0]
+
+    def many(self, frames: Sequence[np.ndarray]) -> list[Answer]:
+        """Return the answers of several frames, which the network takes as one batch."""
+        for frame in frames:
             _require_rgb(frame, "frame")
-            if Canvas.tight(frame.shape, self.size) != canvas:
-                sizes = " and ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in (plate, frame))
+            if Canvas.tight(frame.shape, self.predictor.size) != self._canvas:
+                sizes = " and ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in (self.plate, frame))
                 raise UserError(f"plate and frame are {sizes}: not of one shape; take both with the same camera")
-            masks, depths = self.backend(placed[None], canvas.place(frame)[None])
-            depth = None if depths is None else canvas.take_back(depths[0], frame.shape)
-            return Answer(canvas.take_back(masks[0], frame.shape), depth)
+        small = np.stack([self._canvas.place(frame) for frame in frames])
+        masks, depths = self.predictor.backend(self._kept_plate, small)
+        answers = [masks] if depths is None else [masks, depths]
+        return [
+            Answer(*self._at_own_size([answer[n] for answer in answers], small[n], frame), *[None] * (depths is None))
+            for n, frame in enumerate(frames)
+        ]
 
-        return answer
+    def _at_own_size(self, answers: list[np.ndarray], small_frame: np.ndarray, frame: np.ndarray) -> list[np.ndarray]:
+        if frame.shape[0] <= self._canvas.inner_height:
+            return [self._canvas.take_back(answer, frame.shape) for answer in answers]
+        inner = slice(self._canvas.inner_height), slice(self._canvas.inner_width)
+        small_guide = make_guide(small_frame[inner], self._small_plate[inner])
+        return follow_edges(
+            [answer[inner] for answer in answers], small_guide, make_guide(frame, self._plate_at(frame.shape))
+        )
+
+    def _plate_at(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the plate at a frame's size; that of the last frame is kept."""
+        if self._sized_plate.shape != shape:
+            self._sized_plate = cv2.resize(self.plate, shape[1::-1], interpolation=cv2.INTER_AREA)
+        return self._sized_plate
 
 
 def _require_rgb(picture: np.ndarray, what: str) -> None:

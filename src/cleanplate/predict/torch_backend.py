@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cleanplate.models.ready import Normalise, ReadyModel
 from cleanplate.weights import WeightsCard, load_weights
@@ -34,14 +35,27 @@ class TorchBackend:
         """Pixels of the longer side that the network was trained at last."""
         return self.card.size
 
-    @torch.inference_mode()
-    def __call__(self, plates: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return masks and depths, `(B, H, W)` float32 of 0 to 1, of `(B, H, W, 3)` uint8 RGB plates and frames.
+    @property
+    def metres(self) -> tuple[float, float] | None:
+        """What depth 0 and depth 1 are in metres; None where depth is relative, or there is none."""
+        return self.card.depth.metres if self.card.depth else None
 
-        There are no depths from a network that has none, or has never seen a depth label.
+    def keep_plates(self, plates: np.ndarray) -> Tensor:
+        """Return `(B, H, W, 3)` uint8 RGB plates as the network takes them."""
+        return self._tensor(plates)
+
+    @torch.inference_mode()
+    def __call__(self, kept_plates: Tensor, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return masks and depths, `(B, H, W)` float32 of 0 to 1, of `(B, H, W, 3)` uint8 RGB frames.
+
+        The plates are as many as the frames, or one for all of them. There are no depths from a network that has
+        none, or has never seen a depth label.
         """
-        inputs = (torch.tensor(pictures).permute(0, 3, 1, 2).to(self.device) for pictures in (plates, frames))
-        mask, depth = self.model(*inputs)
+        inputs = self._tensor(frames)
+        mask, depth = self.model(kept_plates.expand_as(inputs), inputs)
         if depth is None or self.card.depth is None:
             return mask[:, 0].cpu().numpy(), None
         return mask[:, 0].cpu().numpy(), depth[:, 0].cpu().numpy()
+
+    def _tensor(self, pictures: np.ndarray) -> Tensor:
+        return torch.tensor(pictures).permute(0, 3, 1, 2).to(self.device)

@@ -11,11 +11,11 @@ import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
+from cleanplate.cores import count_cores
 from cleanplate.data.module import PhasedData
 from cleanplate.data.opening import open_data
 from cleanplate.data.source import Skipped
 from cleanplate.data.split import split_items
-from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError
 from cleanplate.losses import loss_needs_depth
 from cleanplate.recipe import Recipe
