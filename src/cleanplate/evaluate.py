@@ -117,7 +117,7 @@ def evaluate(
         raise UserError("--native scores at the pictures' own size; leave --size out")
     started = time.perf_counter()
     folder = open_data(data)
-    predictor = Predictor.load(weights, size)
+    predictor = Predictor.load(weights, size, exact=True)
     run = Run.open(weights) if Path(weights).is_dir() else None
     references = References.load(run.references) if run else None
     parts, batch_size = _what_to_score(folder, run, predictor.size)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cleanplate import Predictor, UserError, cli, evaluate
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
-from cleanplate.models import MODELS, Prediction, create_model
+from cleanplate.models import MODELS, Network, Prediction, create_model
 from cleanplate.pictures import write_picture
 from cleanplate.predict.export import export
 from cleanplate.weights import WeightsCard, load_weights, save_weights
@@ -124,13 +124,16 @@ def test_file_tells_nothing_of_the_machine(exported: Path) -> None:
         assert str(place).encode() not in content
 
 
-class _Tiny(nn.Module):
+class _Tiny(Network):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(6, 2, 1)
 
-    def forward(self, plate: Tensor, frame: Tensor) -> Prediction:
-        logits = self.conv(torch.cat([plate, frame], 1))
+    def encode_plate(self, plate: Tensor) -> list[Tensor]:
+        return [plate]
+
+    def answer(self, plate_features: list[Tensor], frame: Tensor) -> Prediction:
+        logits = self.conv(torch.cat([*plate_features, frame], 1))
         return Prediction(logits[:, :1], logits[:, 1:])
 
 

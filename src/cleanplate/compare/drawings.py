@@ -60,7 +60,7 @@ def draw_predictions(groups: Sequence[tuple[Group, list[Loaded]]], folder: DataS
         `(height, width, 3)` uint8 RGB.
     """
     firsts = [runs[0] for _, runs in groups]
-    networks = [Predictor.load(run.run.path) for run in firsts]
+    networks = [Predictor.load(run.run.path, exact=True) for run in firsts]
     with_depth = [run.environment["depth"] is not None and run.recipe.model != "masknet" for run in firsts]
     captions = ["plate", "frame", "mask: truth", *(f"mask: {letter(number)}" for number in range(len(groups)))]
     if any(with_depth):

@@ -1,4 +1,4 @@
-"""The training step's passes over memory, several in one: the same mathematics as torch's own layers.
+"""The networks' passes over memory, several in one: the same mathematics as torch's own layers.
 
 On a CPU much of a step goes by in reading and writing pictures between the convolutions. Here ReLU, batch norm and the
 addition of a shortcut are two passes instead of nine, and bilinear doubling and concatenation one instead of two; so
@@ -25,20 +25,27 @@ def can_fuse(x: Tensor) -> bool:
 
 
 def relu_norm(x: Tensor, norm: nn.Module, shortcut: Tensor | None = None) -> Tensor:
-    """Return `norm(relu(x)) + shortcut` of a norm that is training, and bring its running statistics forward.
+    """Return `norm(relu(x)) + shortcut`, and bring the running statistics of a norm that is training forward.
 
     Args:
         x: `(B, C, H, W)`.
-        norm: of C channels, by the batch's own statistics.
+        norm: of C channels; in evaluation, where it goes by the running statistics, there are no gradients.
         shortcut: as x; nothing is added when None.
 
     Raises:
-        ValueError: x holds a single value a channel.
+        ValueError: x holds a single value a channel, and the norm is training.
     """
-    if x.numel() == x.shape[1]:
-        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.num_batches_tracked is not None  # as in every norm of ours
+    if not norm.training:
+        x, out = _channels_last(x), _empty(x, *x.shape)
+        shortcut = None if shortcut is None else _channels_last(shortcut.to(x.dtype))
+        numbers = (x.numel() // x.shape[1], x.shape[1])
+        statistics = (norm.running_mean, norm.running_var, norm.eps)
+        _run("relu_norm_fixed", x, shortcut, out, *numbers, norm.weight, norm.bias, *statistics)
+        return out
+    if x.numel() == x.shape[1]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
     norm.num_batches_tracked.add_(1)
     return _ReluNorm.apply(x, shortcut, norm.weight, norm.bias, norm)
 
@@ -59,6 +66,8 @@ def keep_and_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         x: `(B, C, H, W)`, H and W even.
     """
+    if not torch.is_grad_enabled():
+        return x, _pool(_channels_last(x))  # what goes through a Function comes out with other strides when B is 1
     return _KeepAndPool.apply(x)
 
 
@@ -110,11 +119,8 @@ class _KeepAndPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         last = _channels_last(x)
-        n, channels, height, width = last.shape
-        pooled = _empty(last, n, channels, height // 2, width // 2)
-        _run("pool", last, pooled, n, height, width, channels)
         ctx.save_for_backward(last)
-        return x, pooled
+        return x, _pool(last)
 
     @staticmethod
     @once_differentiable
@@ -127,6 +133,13 @@ class _KeepAndPool(torch.autograd.Function):
         out = torch.empty_like(x)
         _run("pool_backward", x, of_kept, stride, _channels_last(of_pooled), out, n, height, width, channels)
         return out
+
+
+def _pool(x: Tensor) -> Tensor:
+    n, channels, height, width = x.shape
+    pooled = _empty(x, n, channels, height // 2, width // 2)
+    _run("pool", x, pooled, n, height, width, channels)
+    return pooled
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What the networks are built of, and what every one of them takes and gives."""
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -43,21 +44,53 @@ def require_fitting(plate: Tensor, frame: Tensor) -> None:
     require_multiple(frame.shape[-1], "width of plate and frame")
 
 
+class Network(nn.Module, ABC):
+    """A network of plate and frame; its two steps are apart so that a plate that stays is looked at once."""
+
+    def forward(self, plate: Tensor, frame: Tensor) -> Prediction:
+        """Return logits, `(B, 1, H, W)`.
+
+        Args:
+            plate: normalised RGB, `(B, 3, H, W)`, H and W multiples of 32.
+            frame: the same view with foreground, as plate.
+
+        Raises:
+            UserError: shapes differ, or are not multiples of 32.
+        """
+        require_fitting(plate, frame)
+        return self.answer(self.encode_plate(plate), frame)
+
+    @abstractmethod
+    def encode_plate(self, plate: Tensor) -> list[Tensor]:
+        """Return what hangs on plates alone: their features, `(B, C, H, W)` each, largest picture first."""
+
+    @abstractmethod
+    def answer(self, plate_features: list[Tensor], frame: Tensor) -> Prediction:
+        """Return the logits of frames, from the features of their plates."""
+
+
 class Fusable(nn.Module):
-    """A part of a network that can be computed by `cleanplate.fused` while it trains; `set_fused` says whether."""
+    """A part of a network that can be computed by `cleanplate.fused`; `set_fused` says whether."""
 
     fused = False
 
     def fuses(self, x: Tensor) -> bool:
-        """Tell whether to compute with the fused kernels."""
-        return self.fused and self.training and can_fuse(x)
+        """Tell whether to compute with the fused kernels: in training, and where nobody asks for gradients."""
+        if not self.fused or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return False
+        return (self.training or not torch.is_grad_enabled()) and can_fuse(x)
 
 
 def set_fused(model: nn.Module, fused: bool) -> None:
-    """Let a network's training steps be computed by the fused kernels, or by torch's own layers."""
+    """Let a network be computed by the fused kernels where they can, or by torch's own layers."""
     for module in model.modules():
         if isinstance(module, Fusable):
             module.fused = fused
+
+
+def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """Lay a network's weights out; what it computes follows them."""
+    return model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
 
 
 class ConvReluNorm(Fusable, nn.Sequential):

@@ -67,7 +67,7 @@ def export(weights: Path | str, out: Path | str = "model.onnx") -> Exported:
     missing = [name for name in EXTENSIONS if find_spec(name) is None]
     if missing:
         raise UserError(f"export needs {' and '.join(missing)}; pip install 'cleanplate[export]'")
-    ready = TorchBackend.load(weights)
+    ready = TorchBackend.load(weights, exact=True)
     model = _ForPictures(ready.model.cpu(), ready.card).eval()
     content = _to_onnx(model, ready.card)
     differences = _compare(model, OnnxBackend(content, out))

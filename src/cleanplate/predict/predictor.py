@@ -65,8 +65,14 @@ class Predictor:
         self.size = require_multiple(size or backend.size, "size")
 
     @classmethod
-    def load(cls, weights: Path | str, size: int | None = None) -> "Predictor":
+    def load(cls, weights: Path | str, size: int | None = None, *, exact: bool = False) -> "Predictor":
         """Load a run folder's best weights, a `.safetensors` file, or an `.onnx` file, which needs no torch.
+
+        Args:
+            weights: where they are.
+            size: as the class takes it.
+            exact: compute in float32, with answers that do not depend on what is fastest on this machine; `.onnx` is
+                always so.
 
         Raises:
             UserError: there are no such weights, or they are damaged.
@@ -77,7 +83,7 @@ class Predictor:
             return cls(OnnxBackend.load(weights), size)
         from cleanplate.predict.torch_backend import TorchBackend  # torch takes seconds to import
 
-        return cls(TorchBackend.load(weights), size)
+        return cls(TorchBackend.load(weights, exact), size)
 
     def with_plate(self, plate: np.ndarray) -> "Scene":
         """Return what answers frames of the plate's scene.

@@ -12,7 +12,7 @@ from cleanplate.errors import UserError
 from cleanplate.fused.build import load_kernels
 from cleanplate.losses import Target, create_loss
 from cleanplate.models import create_model
-from cleanplate.models.blocks import set_fused
+from cleanplate.models.blocks import lay_out, set_fused
 from cleanplate.progress import say
 from cleanplate.recipe import Compute, Recipe
 
@@ -79,8 +79,7 @@ def arrange(model: nn.Module, compute: Mapping[str, str]) -> nn.Module:
     if fused and not _can_fuse_on(torch.device("cpu")):
         say(f"note: trained with fused kernels so far, which are for {FUSED_NEEDS}; going on without, to other bits")
     set_fused(model, fused)
-    memory_format = torch.channels_last if compute["layout"] == "channels_last" else torch.contiguous_format
-    return model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
+    return lay_out(model, torch.channels_last if compute["layout"] == "channels_last" else torch.contiguous_format)
 
 
 def _choices(compute: Compute) -> dict[str, str]:
