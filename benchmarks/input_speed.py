@@ -2,8 +2,9 @@
 
     python benchmarks/input_speed.py museum
 
-Both sides have one thread and no helping process, and both give what the network takes: batches of 128 at 96x96 with the
-report's augmentation. The report's way: four JPEGs an item read with Pillow, resized one by one, augmented one by one.
+Both sides have one thread and no helping process, and both give what the network takes: batches of 128 at 96x96 with
+the report's augmentation. The report's way: four JPEGs an item read with Pillow, resized one by one, augmented one by
+one.
 """
 
 import argparse

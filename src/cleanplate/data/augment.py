@@ -74,12 +74,13 @@ def _change_one_by_one(pictures: Tensor, draw: Tensor, settings: Augmentation) -
     if settings.hue_saturation_value:
         chosen, shift = _shifts(draw, settings.hue_saturation_value)
         hsv = np.empty_like(views[0], order="C")
-        highest = np.broadcast_to(np.float32([math.inf, 1, 1]), hsv.shape).copy()
+        lowest, highest = np.zeros_like(hsv), np.tile(np.array([math.inf, 1, 1], np.float32), (*hsv.shape[:2], 1))
         for number in chosen.nonzero()[:, 0].tolist():
             hue, saturation, value = shift[number].tolist()
             cv2.cvtColor(np.ascontiguousarray(views[number]), cv2.COLOR_RGB2HSV, dst=hsv)
-            cv2.add(hsv, (math.degrees(hue) % 360, saturation, value, 0), dst=hsv)  # cv2 takes a hue past 360 round
-            cv2.max(cv2.min(hsv, highest, dst=hsv), 0.0, dst=hsv)
+            shifted = (math.degrees(hue) % 360, saturation, value, 0.0)  # OpenCV takes a hue past 360 round
+            cv2.add(hsv, shifted, dst=hsv)  # type: ignore[call-overload]  # its stub knows no colours
+            cv2.max(cv2.min(hsv, highest, dst=hsv), lowest, dst=hsv)
             views[number] = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     if settings.contrast:
         chosen, factor = _factors(draw, settings.contrast)
