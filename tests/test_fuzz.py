@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cleanplate.errors import UserError
 
-READERS = ("recipe", "card", "file_map", "items", "png", "jpeg", "cutout", "weights")
+READERS = ("recipe", "card", "file_map", "items", "png", "jpeg", "cutout", "pack", "zip", "weights")
 INPUTS = 500 // len(READERS)
 
 

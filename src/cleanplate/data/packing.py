@@ -21,7 +21,6 @@ from cleanplate.data.pack import (
     PACKS,
     PackCard,
     Plates,
-    find_packs,
     folder_times,
     layout,
     read_pack_card,
@@ -102,7 +101,7 @@ def _open_source(data: Path) -> ModestFolder:
 
 def _make_folder(source: ModestFolder, out: Path) -> None:
     """Make a data set folder without pictures, or find the one made before."""
-    if any(find_packs(out)) and (out / FILE_MAP).is_file():
+    if (out / PACKS).is_dir() and (out / FILE_MAP).is_file():
         if read_file(out / FILE_MAP, "missing") != read_file(source.path / FILE_MAP, "missing"):
             raise UserError(f"{out}: holds packs of another data set; choose another folder")
         return
@@ -161,9 +160,11 @@ class Packing:
     def _run(self, pool: ThreadPoolExecutor) -> PackCard:
         card = self._begin(pool)
         missing = [number for number, sums in enumerate(card.chunks) if sums is None]
-        if not missing:
+        if not missing and card.whole:
             say(f"{self.place}: packed already, and verified")
-        elif len(missing) < len(card.chunks):
+            self._record(card)
+            return card
+        if len(missing) < len(card.chunks):
             say(f"{self.place}: going on, {len(missing)} of {len(card.chunks)} chunks are to be packed")
         self._announce(pool, len(missing))
         card.whole, recorded = False, time.monotonic()
