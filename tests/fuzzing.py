@@ -3,6 +3,7 @@
 `benchmarks/fuzz.py` feeds them by the thousands, `test_fuzz.py` by the hundreds.
 """
 
+import io
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import signal
 import struct
 import sys
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation,
 from cleanplate.data.check import check
 from cleanplate.data.label_depth import read_description
 from cleanplate.data.modest import FIELDS, ModestFolder
+from cleanplate.data.pack import read_pack_card
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
 from cleanplate.pictures import read_depth, read_mask, read_rgb, read_rgba, write_picture
@@ -36,6 +39,7 @@ from cleanplate.predict.predictor import Predictor
 from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.weights import WeightsCard, load_weights, save_weights
+from cleanplate.zips import ZipPath
 
 SECONDS = 10
 """A reader that takes longer hangs."""
@@ -413,6 +417,50 @@ def _read_items(path: Path) -> None:
     assert len(ModestFolder(path.parent).cutouts()) == 1
 
 
+def _read_pack_card(path: Path) -> None:
+    assert read_pack_card(path.parent).format == 1
+
+
+def _read_zip(path: Path) -> None:
+    folder = ModestFolder(ZipPath.find_folder_of(path, "file_map.txt"))
+    for index in range(min(len(folder), 4)):
+        folder.read(index)
+
+
+def _zipped(method: int) -> bytes:
+    """A data set of one item `a` as a zip."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as file:
+        for field in FIELDS:
+            grey = np.full((8, 8), 99, np.uint8)
+            picture = cv2.imencode(".png", grey if field in FIELDS[2:] else np.dstack([grey] * 3))[1].tobytes()
+            file.writestr(f"data/{field}/a.png", picture)
+        file.writestr("data/file_map.txt", FILE_MAP)
+    return buffer.getvalue()
+
+
+ZIP_WORDS = [
+    b"PK\x01\x02",
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"PK\x06\x06",
+    b"PK\x06\x07",
+    b"\xff\xff\xff\xff",
+    b"\xff" * 8,
+]
+PACK_WORDS = [b"null", b"-1", b"1e999", b"NaN", b"[", b"{}", b'"\\ud800"', b"9" * 30]
+PACK_CARD = {
+    "size": 32,
+    "file_map": "0" * 64,
+    "opencv": "5.0.0",
+    "source": "museum",
+    "folders": {"plate": 1},
+    "chunks": [{"plate": 1, "frame": 2}, None],
+    "faults": {"0": "frame/a.png: not a readable picture"},
+    "whole": True,
+}
+
+
 def _read_picture(path: Path) -> None:
     rgb, mask, depth = read_rgb(path), read_mask(path), read_depth(path)
     assert rgb.shape == (*mask.shape, 3)
@@ -504,6 +552,8 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         Reader("png", "a.png", pngs, _read_picture),
         Reader("jpeg", "a.jpg", mutated(JPEGS, PICTURE_WORDS), _read_picture),
         Reader("cutout", "a.png", cutouts | cutouts.map(sealed), _read_cutout),
+        Reader("pack", "pack.json", mutated([json.dumps(PACK_CARD).encode()], PACK_WORDS), _read_pack_card),
+        Reader("zip", "a.zip", mutated([*map(_zipped, (0, zipfile.ZIP_DEFLATED))], ZIP_WORDS), _read_zip),
         Reader("weights", "w.safetensors", weight_files, load_weights),
         Reader("onnx", "w.onnx", mutated(ONNX, ONNX_WORDS) | _networks(), _read_network),
     ]

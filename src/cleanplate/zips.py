@@ -11,7 +11,6 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -157,11 +156,6 @@ def _inflate(packed: bytes, size: int) -> bytes:
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)
 
 
-@lru_cache(maxsize=1)
-def _open(path: Path, _changed: int) -> _Archive:
-    return _Archive(path)
-
-
 class ZipPath:
     """A file or folder within a zip, with as much of `pathlib.Path` as reading takes.
 
@@ -179,7 +173,7 @@ class ZipPath:
         Raises:
             UserError: it is no whole zip, or no folder of it holds such a file.
         """
-        archive = _open(path, path.stat().st_mtime_ns)
+        archive = _Archive(path)
         folders = sorted(archive.folders, key=lambda folder: (len(folder) > 0, folder.count(b"/"), folder))
         for folder in folders:
             top = cls(archive, folder.decode(errors="replace"))

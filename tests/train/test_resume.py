@@ -411,7 +411,7 @@ def test_pictures_that_break_in_mid_epoch_cost_nothing(
     masks, away = data / "bg_fg_mask", data / "away"
     on_call(7, lambda: masks.rename(away) and None)
     with pytest.raises(UserError, match=r"bg_fg_mask/.*: no such picture"):
-        train(RECIPE, data, run=run)
+        train(RECIPE, data, run=run, pack=False)
     assert states(run)[-1] == 7
     away.rename(masks)
     resume(run)

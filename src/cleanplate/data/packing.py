@@ -22,7 +22,6 @@ from cleanplate.data.pack import (
     PACKS,
     PackCard,
     Plates,
-    find_packs,
     folder_times,
     layout,
     read_pack_card,
@@ -39,7 +38,7 @@ from cleanplate.zips import ZipPath
 
 ROOM = 1.05
 """So many times a pack's size must be free."""
-TRIED = 16
+TRIED = 64
 """Items that are read to tell how long all will take."""
 RECORDED = 1.0
 """Seconds between two records of how far it has come."""
@@ -102,7 +101,7 @@ def _open_source(data: Path) -> ModestFolder:
 
 def _make_folder(source: ModestFolder, out: Path) -> None:
     """Make a data set folder without pictures, or find the one made before."""
-    if any(find_packs(out)) and (out / FILE_MAP).is_file():
+    if (out / PACKS).is_dir() and (out / FILE_MAP).is_file():
         if read_file(out / FILE_MAP, "missing") != read_file(source.path / FILE_MAP, "missing"):
             raise UserError(f"{out}: holds packs of another data set; choose another folder")
         return
@@ -161,11 +160,13 @@ class Packing:
     def _run(self, pool: ThreadPoolExecutor) -> PackCard:
         card = self._begin(pool)
         missing = [number for number, sums in enumerate(card.chunks) if sums is None]
-        if not missing:
+        if not missing and card.whole:
             say(f"{self.place}: packed already, and verified")
-        elif len(missing) < len(card.chunks):
+            self._record(card)
+            return card
+        if len(missing) < len(card.chunks):
             say(f"{self.place}: going on, {len(missing)} of {len(card.chunks)} chunks are to be packed")
-        self._announce(len(missing))
+        self._announce(pool, len(missing))
         card.whole, recorded = False, time.monotonic()
         self._record(card)
         try:
@@ -228,7 +229,7 @@ class Packing:
     def _open_files(self) -> None:
         self.rows = {name: Rows(self.place / f"{name}.npy", *kind, create=True) for name, kind in self.kinds.items()}
 
-    def _announce(self, chunks: int) -> None:
+    def _announce(self, pool: ThreadPoolExecutor, chunks: int) -> None:
         """Say size and time of so many chunks.
 
         Raises:
@@ -241,10 +242,8 @@ class Packing:
         if chunks:
             tried = np.linspace(0, len(self.source) - 1, min(TRIED, len(self.source))).astype(int).tolist()
             start = time.perf_counter()
-            for item in tried:
-                with suppress(UserError):
-                    on_canvas(self.source.read(item), self.size)
-            minutes = (time.perf_counter() - start) / len(tried) * chunks * CHUNK / count_cores() / 60
+            list(pool.map(self._values, tried))
+            minutes = (time.perf_counter() - start) / len(tried) * chunks * CHUNK / 60
             say(
                 f"{self.place}: packing {len(self.source):,} items at {self.size}x{self.size}, {needed / 1e9:.2f} GB, "
                 + (f"about {minutes:.0f} min" if minutes >= 1.5 else f"about {minutes * 60:.0f} s")

