@@ -6,12 +6,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "Recipe", "UserError", "compare", "evaluate", "lr_range", "predict", "resume", "train"]
+__all__ = [
+    "Predictor",
+    "Recipe",
+    "UserError",
+    "compare",
+    "evaluate",
+    "export",
+    "lr_range",
+    "predict",
+    "resume",
+    "train",
+]
 
 if TYPE_CHECKING:
     from cleanplate.compare.report import compare
     from cleanplate.errors import UserError
     from cleanplate.evaluate import evaluate
+    from cleanplate.predict.export import export
     from cleanplate.predict.pictures import predict
     from cleanplate.predict.predictor import Predictor
     from cleanplate.recipe import Recipe
@@ -24,6 +36,7 @@ _HOMES = {
     "UserError": "errors",
     "compare": "compare.report",
     "evaluate": "evaluate",
+    "export": "predict.export",
     "lr_range": "train.lr_range",
     "predict": "predict.pictures",
     "resume": "train.fit",
