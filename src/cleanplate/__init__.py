@@ -13,6 +13,7 @@ __all__ = [
     "clean_plate",
     "compare",
     "evaluate",
+    "export",
     "lr_range",
     "predict",
     "resume",
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cleanplate.compare.report import compare
     from cleanplate.errors import UserError
     from cleanplate.evaluate import evaluate
+    from cleanplate.predict.export import export
     from cleanplate.predict.pictures import predict
     from cleanplate.predict.plate import clean_plate
     from cleanplate.predict.predictor import Predictor
@@ -37,6 +39,7 @@ _HOMES = {
     "clean_plate": "predict.plate",
     "compare": "compare.report",
     "evaluate": "evaluate",
+    "export": "predict.export",
     "lr_range": "train.lr_range",
     "predict": "predict.pictures",
     "resume": "train.fit",

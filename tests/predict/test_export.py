@@ -18,11 +18,10 @@ from onnx_files import AXES, integer, integer_elsewhere, make_onnx
 from scenes import draw_wall
 from torch import Tensor, nn
 
-from cleanplate import Predictor, UserError, cli, evaluate
+from cleanplate import Predictor, UserError, cli, evaluate, export
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.models import MODELS, Network, Prediction, create_model
 from cleanplate.pictures import write_picture
-from cleanplate.predict.export import export
 from cleanplate.weights import WeightsCard, load_weights, save_weights
 
 CARD = WeightsCard(
@@ -208,7 +207,7 @@ def test_other_suffix_is_refused(mask_weights: Path, tmp_path: Path) -> None:
 
 def test_missing_packages_are_named(mask_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(UserError, match=r"^export needs onnxscript; pip install 'cleanplate\[export\]'$"):
+    with pytest.raises(UserError, match=r"^export needs onnxscript; pip install onnxscript$"):
         export(mask_weights, tmp_path / "model.onnx")
 
 
@@ -238,6 +237,13 @@ def test_predictor_needs_onnxruntime_numpy_and_opencv_alone(exported: Path, run:
     assert (done.returncode, done.stderr) == (0, "")
     expected = Predictor.load(run).with_plate(plate)(frame)
     np.testing.assert_allclose(np.load(files[-1]), np.stack([expected.mask, expected.depth]), atol=1e-4)
+
+
+def test_weights_without_torch_are_refused_in_a_line(mask_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "cleanplate.predict.torch_backend", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UserError, match=r"masknet\.safetensors: cannot be loaded without torch; install torch, or use"):
+        Predictor.load(mask_weights)
 
 
 def test_missing_onnxruntime_is_named(mask_exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from cleanplate.files import write_bytes
 from cleanplate.models.ready import ReadyModel
 from cleanplate.predict.onnx_backend import CARD_KEY, DEPTH, INPUTS, MASK, OnnxBackend
 from cleanplate.predict.torch_backend import TorchBackend
+from cleanplate.progress import say
 from cleanplate.weights import WeightsCard
 
 TRIED = ((1, 224, 224), (3, 96, 160), (5, 64, 32), (2, 320, 192))
@@ -24,7 +25,8 @@ TRIED = ((1, 224, 224), (3, 96, 160), (5, 64, 32), (2, 320, 192))
 TOLERANCE = 1e-4
 AXES = ("batch", "height", "width")
 LICENCE = "the network: MIT, of cleanplate; its parameters: of whoever trained them"
-EXTENSIONS = ("onnx", "onnxscript", "onnxruntime")
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""Of the extra `export`."""
 _TRACED_AT = (2, 64, 96, 3)  # a batch of one would be taken for a constant
 
 
@@ -64,11 +66,12 @@ def export(weights: Path | str, out: Path | str = "model.onnx") -> Exported:
     out = Path(out)
     if out.suffix != ".onnx":
         raise UserError(f"{out}: an exported network is an .onnx file; give such a name")
-    missing = [name for name in EXTENSIONS if find_spec(name) is None]
+    missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise UserError(f"export needs {' and '.join(missing)}; pip install 'cleanplate[export]'")
+        raise UserError(f"export needs {' and '.join(missing)}; pip install {' '.join(missing)}")
     ready = TorchBackend.load(weights, exact=True)
     model = _ForPictures(ready.model.cpu(), ready.card).eval()
+    say(f"exporting {weights} and comparing the answers, up to half a minute")
     content = _to_onnx(model, ready.card)
     differences = _compare(model, OnnxBackend(content, out))
     worst = max(differences, key=differences.__getitem__)

@@ -75,13 +75,17 @@ class Predictor:
                 always so.
 
         Raises:
-            UserError: there are no such weights, or they are damaged.
+            UserError: there are no such weights, they are damaged, or what computes them is not installed.
         """
         if Path(weights).suffix == ".onnx":
             from cleanplate.predict.onnx_backend import OnnxBackend
 
             return cls(OnnxBackend.load(weights), size)
-        from cleanplate.predict.torch_backend import TorchBackend  # torch takes seconds to import
+        try:
+            from cleanplate.predict.torch_backend import TorchBackend  # torch takes seconds to import
+        except ModuleNotFoundError as error:
+            mend = f"install {error.name}, or use an .onnx file of `cleanplate export`"
+            raise UserError(f"{weights}: cannot be loaded without {error.name}; {mend}") from None
 
         return cls(TorchBackend.load(weights, exact), size)
 
