@@ -47,6 +47,7 @@ def test_range_test_answers_with_sweeps_and_suggestions(scenes: Path, tmp_path: 
         ("1:0.1:10", "--sweep 1:0.1:10: the start must be above 0 and below the end"),
         ("1e-5:1:0", "--sweep 1e-5:1:0: needs one iteration at least"),
         ("1e-5", "--sweep 1e-5: expected START:END:ITERATIONS"),
+        ("1e-5:1:9999999", "--sweep 1e-5:1:9999999: takes at most 1,000,000 iterations"),
     ],
 )
 def test_a_faulty_sweep_is_one_line(sweep: str, text: str, scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
@@ -72,6 +73,23 @@ def test_an_experiment_runs_from_the_command_line(scenes: Path, tmp_path: Path, 
     assert [group["label"] for group in done["groups"]] == ["losses-mask-bce", "losses-mask-dice", "losses-mask-ssim"]
     assert done["rankings"] == []  # six steps each
     assert len(done["notes"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        (("--seeds", "1,1"), "--seeds 1,1: give each seed once"),
+        (("--seeds", "-1"), "--seeds -1: give seeds from 0 to"),
+        (("--seeds", ""), "--seeds : expected whole numbers"),
+        (("--scale", "2e-6"), "--scale 2e-06: 1 items of the report's 400,000 are too few"),
+    ],
+)
+def test_an_experiment_that_cannot_be_is_one_line(
+    option: tuple[str, str], text: str, scenes: Path, tmp_path: Path, cleanplate: Call
+) -> None:
+    out = tmp_path / "out"
+    assert text in fault(cleanplate("experiments", "losses-mask", "--data", scenes, "--out", out, *option))
+    assert not out.exists()
 
 
 def test_recipes_and_print_answer_in_json(cleanplate: Call) -> None:
