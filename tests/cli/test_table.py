@@ -1,6 +1,7 @@
 """The command line as a whole: help, imports, and one line for whatever is at fault."""
 
 import inspect
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -91,6 +92,8 @@ def test_functions_stay_functions_when_modules_of_their_names_are_imported() -> 
         (["predict", "--weights", "nowhere", "--plate", "p.png", "frame.png"], "frame.png: no such picture"),
         (["train", "quick", "--data", ".", "--seeds", "1,x"], "--seeds 1,x: expected whole numbers"),
         (["train", "quick", "--data", ".", "--seeds", "1,1"], "--seeds 1,1: give each seed once"),
+        (["train", "quick", "--data", ".", "--seeds", "1,-1"], "--seeds 1,-1: give seeds from 0 to 4294967295"),
+        (["train", "quick", "--data", ".", "--seeds", "4294967296"], "--seeds 4294967296: give seeds from 0"),
         (["train", "--resume", "nowhere", "--seeds", "1"], "leave out RECIPE, --run, --set, --seeds"),
         (["lr-range", "qick", "--data", "."], "qick: no such recipe"),
         (["compare", "nowhere"], "nowhere: not a run folder"),
@@ -111,6 +114,26 @@ def test_fault_of_the_users_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert text in fault(cleanplate(*arguments))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_is_gone_is_one_line() -> None:
+    mine, its = os.openpty()
+    os.close(mine)
+    command = [sys.executable, "-m", "cleanplate", "recipes"]
+    done = subprocess.run(command, stdout=its, stderr=subprocess.PIPE, text=True)
+    os.close(its)
+    assert done.returncode == 2
+    assert done.stderr.startswith("cleanplate: writing: Input/output error; ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_output_that_nobody_reads_any_more_ends_a_command_without_a_word() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "cleanplate", "recipes"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_output_that_is_a_file_is_refused(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
