@@ -51,9 +51,9 @@ def _sync_folder(path: Path) -> None:
             os.close(number)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write a text file whole, as UTF-8."""
-    write_bytes(path, content.encode())
+def write_text(path: Path, content: str, *, durable: bool = False) -> None:
+    """Write a text file whole, as UTF-8; `durable` as `write_bytes` has it."""
+    write_bytes(path, content.encode(), durable=durable)
 
 
 def remove_partial_files(folder: Path) -> None:

@@ -78,10 +78,18 @@ def _read_header(content: bytes) -> _Header | None:
     if content.startswith(b"\xff\xd8"):
         return _read_jpeg_header(content)
     if content.startswith(_PNG_START):
-        width, height = struct.unpack(">II", content[16:24].ljust(8, b"\0"))
-        # the end chunk with its checksum; some programs add more after it
-        return _Header(width, height, scans=1, is_whole=b"IEND\xaeB`\x82" in content)
+        return _read_png_header(content)
     return None
+
+
+def _read_png_header(content: bytes) -> _Header:
+    """Go from chunk to chunk: one that says it is longer than the file would have memory taken for all it says."""
+    width, height = struct.unpack(">II", content[16:24].ljust(8, b"\0"))
+    kind, at = b"", 8
+    while kind != b"IEND" and at < len(content):  # some programs add more after the end
+        kind = content[at + 4 : at + 8]
+        at += 12 + int.from_bytes(content[at : at + 4])
+    return _Header(width, height, scans=1, is_whole=kind == b"IEND" and at <= len(content))
 
 
 def _read_jpeg_header(content: bytes) -> _Header:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from cleanplate.errors import UserError
 from cleanplate.pictures import require_multiple
 from cleanplate.recipe_pictures import MAX_SEED, Composition, Mismatch
 from cleanplate.recipe_pictures import Strict as _Strict
@@ -212,6 +213,20 @@ class Recipe(_Strict):
     def to_yaml(self) -> str:
         """Return the recipe as YAML, every default spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def require_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return seeds for as many trainings of one recipe.
+
+    Raises:
+        UserError: there are none, one of them is none, or occurs twice.
+    """
+    given = f"--seeds {','.join(map(str, seeds))}"
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise UserError(f"{given}: give each seed once, such as 1,2,3")
+    if min(seeds) < 0 or max(seeds) > MAX_SEED:
+        raise UserError(f"{given}: give seeds from 0 to {MAX_SEED}")
+    return tuple(seeds)
 
 
 def differing_keys(models: Sequence[BaseModel]) -> dict[str, list[Any]]:

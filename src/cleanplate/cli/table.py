@@ -94,4 +94,5 @@ _MACHINE_FAULTS = {
     errno.EEXIST: "choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "check the path",
+    errno.EIO: "see whether the disk or the terminal is still there",
 }

@@ -217,5 +217,5 @@ def experiments(
     from cleanplate.compare.report import format_text
     from cleanplate.experiments import run_experiment
 
-    comparison = run_experiment(name, data, out=out, scale=scale, seeds=_read_seeds(seeds) if seeds else ())
+    comparison = run_experiment(name, data, out=out, scale=scale, seeds=None if seeds is None else _read_seeds(seeds))
     tell(as_json, comparison, format_text(comparison))

@@ -17,7 +17,7 @@ from cleanplate.data.statistics import normalisation_of
 from cleanplate.errors import UserError
 from cleanplate.files import remove_partial_files
 from cleanplate.progress import say
-from cleanplate.recipe import Recipe, differing_keys
+from cleanplate.recipe import Recipe, differing_keys, require_seeds
 from cleanplate.recipes import load_recipe
 from cleanplate.references import fit_references
 from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device
@@ -126,10 +126,9 @@ def train_seeds(
         pack: as `train` takes it.
 
     Raises:
-        UserError: as `train` does, before the first training begins; or a seed occurs twice.
+        UserError: as `train` does, before the first training begins; or the seeds will not do.
     """
-    if len(set(seeds)) < len(seeds) or not seeds:
-        raise UserError(f"--seeds {','.join(map(str, seeds))}: give each seed once, such as 1,2,3")
+    seeds = require_seeds(seeds)
     recipe = load_recipe(recipe, settings)
     base = Run.plan(run, recipe).path
     paths = [base.with_name(f"{base.name}-seed-{seed}") for seed in seeds]
@@ -171,7 +170,7 @@ def resume(
     begun = Run.open(run)
     environment = begun.environment()
     data_path = Path(data or environment["data"])
-    devices = devices or environment["devices"]
+    devices = environment["devices"] if devices is None else devices
     with joined(find_cluster()) as place:
         state, done = by_the_first(place, lambda: _find_state(begun, data_path, take, _count(place, devices), pack))
         if done:
