@@ -10,6 +10,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "UserError",
+    "clean_plate",
     "compare",
     "evaluate",
     "export",
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from cleanplate.evaluate import evaluate
     from cleanplate.predict.export import export
     from cleanplate.predict.pictures import predict
+    from cleanplate.predict.plate import clean_plate
     from cleanplate.predict.predictor import Predictor
     from cleanplate.recipe import Recipe
     from cleanplate.train.fit import resume, train
@@ -34,6 +36,7 @@ _HOMES = {
     "Predictor": "predict.predictor",
     "Recipe": "recipe",
     "UserError": "errors",
+    "clean_plate": "predict.plate",
     "compare": "compare.report",
     "evaluate": "evaluate",
     "export": "predict.export",

@@ -13,7 +13,7 @@ from cleanplate.cli.data import data_app
 from cleanplate.cli.export import export
 from cleanplate.cli.options import warn
 from cleanplate.cli.training import compare, experiments, lr_range, recipes, train
-from cleanplate.cli.use import evaluate, predict
+from cleanplate.cli.use import evaluate, plate, predict
 from cleanplate.errors import UserError
 
 
@@ -44,6 +44,7 @@ app.command()(train)
 app.command()(compare)
 app.command()(experiments)
 app.command()(evaluate)
+app.command()(plate)
 app.command()(predict)
 app.command()(export)
 

@@ -25,7 +25,7 @@ WAITING = 8
 """Pictures that may wait for an encoder."""
 
 # Cheap settings: the encoders share the processor with the network.
-_H264 = {"preset": "superfast", "crf": "20", "bf": "0"}
+_H264 = {"preset": "superfast", "crf": "20", "bf": "0", "g": "60"}
 _VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "row-mt": "1", "auto-alt-ref": "0"}
 
 
@@ -144,7 +144,7 @@ class ClipWriter:
 
         self.path, self._time_base = path, like.time_base
         webm = path.suffix == ".webm"
-        pieces = {} if webm else {"movflags": "hybrid_fragmented+frag_keyframe"}
+        pieces = {} if webm else {"movflags": "hybrid_fragmented+frag_keyframe+delay_moov"}
         self._container = av.open(str(path), "w", options=pieces)
         self._stream = self._container.add_stream("libvpx-vp9" if webm else "libx264", rate=like.rate)
         context = self._stream.codec_context
