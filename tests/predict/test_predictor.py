@@ -183,7 +183,7 @@ def test_files_hold_what_the_predictor_answers(weights: Path, predictor: Predict
     assert np.array_equal(files["mask"], (answer.mask * 255).round())
     assert files["depth"].dtype == np.uint16
     assert np.array_equal(files["depth"], (answer.depth * 65535).round())
-    assert np.array_equal(files["depth_colour"], colour_depth(answer.depth))
+    assert np.array_equal(files["depth_colour"][:, :90], colour_depth(answer.depth))  # its scale is at the right
     assert np.array_equal(files["cutout"][..., :3], frame)
     assert np.array_equal(files["cutout"][..., 3], files["mask"])
 
