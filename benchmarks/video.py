@@ -136,9 +136,8 @@ def main() -> None:
                 "files": {Path(file).name: measure_clip(Path(file)) for file in made.files},
             }
             rows.append(row)
-            print(
-                f"network at {size}: alone {alone:.1f} frames/s, the whole {row['frames_per_second']}: {row['share']:.0%}"
-            )
+            rates = f"network alone {alone:.1f} frames/s, the whole {row['frames_per_second']}"
+            print(f"at {size}: {rates}: {row['share']:.0%}")
             print(f"  resident memory over time, MB: {row['memory_mb']}")
             for file, figures in row["files"].items():
                 print(f"  {file:24} {figures}")

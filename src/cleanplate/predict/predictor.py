@@ -80,7 +80,6 @@ class Predictor:
         except ModuleNotFoundError as error:
             mend = f"install {error.name}, or use an .onnx file of `cleanplate export`"
             raise UserError(f"{weights}: cannot be loaded without {error.name}; {mend}") from None
-
         return cls(TorchBackend.load(weights), size)
 
     def with_plate(self, plate: np.ndarray) -> "Scene":
@@ -114,27 +113,30 @@ class Scene:
 
     def many(self, frames: Sequence[np.ndarray]) -> list[Answer]:
         """Return the answers of several frames, which the network takes as one batch."""
+        on_canvas = self.on_canvas(frames)
+        return [self.at_own_size(answer, frame) for answer, frame in zip(on_canvas, frames, strict=True)]
+
+    def on_canvas(self, frames: Sequence[np.ndarray]) -> list[Answer]:
+        """Return what the network says of frames, as small as it is; `at_own_size` is the other half of an answer."""
         for frame in frames:
             _require_rgb(frame, "frame")
             if Canvas.tight(frame.shape, self.predictor.size) != self._canvas:
                 sizes = " and ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in (self.plate, frame))
                 raise UserError(f"plate and frame are {sizes}: not of one shape; take both with the same camera")
-        small = np.stack([self._canvas.place(frame) for frame in frames])
-        masks, depths = self.predictor.backend(self._kept_plate, small)
-        answers = [masks] if depths is None else [masks, depths]
-        return [
-            Answer(*self._at_own_size([answer[n] for answer in answers], small[n], frame), *[None] * (depths is None))
-            for n, frame in enumerate(frames)
-        ]
+        masks, depths = self.predictor.backend(self._kept_plate, np.stack([self._canvas.place(f) for f in frames]))
+        return [Answer(mask, None if depths is None else depths[number]) for number, mask in enumerate(masks)]
 
-    def _at_own_size(self, answers: list[np.ndarray], small_frame: np.ndarray, frame: np.ndarray) -> list[np.ndarray]:
+    def at_own_size(self, on_canvas: Answer, frame: np.ndarray) -> Answer:
+        """Return an answer at the frame's own size; where that is larger than the canvas, edges follow the frame."""
+        answers = [answer for answer in on_canvas if answer is not None]
         if frame.shape[0] <= self._canvas.inner_height:
-            return [self._canvas.take_back(answer, frame.shape) for answer in answers]
+            mask, *depth = (self._canvas.take_back(answer, frame.shape) for answer in answers)
+            return Answer(mask, depth[0] if depth else None)
         inner = slice(self._canvas.inner_height), slice(self._canvas.inner_width)
-        small_guide = make_guide(small_frame[inner], self._small_plate[inner])
-        return follow_edges(
-            [answer[inner] for answer in answers], small_guide, make_guide(frame, self._plate_at(frame.shape))
-        )
+        small_guide = make_guide(self._canvas.place(frame)[inner], self._small_plate[inner])
+        guide = make_guide(frame, self._plate_at(frame.shape))
+        mask, *depth = follow_edges([answer[inner] for answer in answers], small_guide, guide)
+        return Answer(mask, depth[0] if depth else None)
 
     def _plate_at(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the plate at a frame's size; that of the last frame is kept."""

@@ -22,7 +22,7 @@ from cleanplate.sheet import colour_depth, draw_depth_scale
 BATCH = 8
 """Frames that the network takes at a time."""
 AHEAD = 2
-"""Batches that may be decoded before the network wants them."""
+"""Batches that may wait for the network, and for what comes after it."""
 FILES = {"mask": ".mp4", "cutout": ".webm", "depth_colour": ".mp4", "onto": ".mp4"}
 """What is made of a video."""
 
@@ -60,10 +60,12 @@ def predict_video(
     writers: dict[str, ClipWriter] = {}
     with Clip(path) as clip:
         try:
-            with progress_bar() as progress, closing(_ahead(clip.parts(), AHEAD * BATCH)) as parts:
+            with progress_bar() as progress, closing(_ahead(_answer(scene, clip), AHEAD)) as batches:
                 bar = progress.add_task(f"predicting {path.name}", total=clip.length or None)
-                for sounds, frames in _in_batches(parts):
-                    answers = _answer(scene, frames, path)
+                for sounds, frames, on_canvas in batches:
+                    answers = [
+                        scene.at_own_size(answer, frame.pixels) for answer, frame in zip(on_canvas, frames, strict=True)
+                    ]
                     if not writers:
                         draw = _Drawing(frames[0].pixels.shape, background, scene.predictor.backend.metres)
                         for kind in kinds:
@@ -105,11 +107,14 @@ def _close(writer: ClipWriter) -> BaseException | None:
     return None
 
 
-def _answer(scene: Scene, frames: list[ClipFrame], path: Path) -> list[Answer]:
-    try:
-        return scene.many([frame.pixels for frame in frames]) if frames else []
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+def _answer(scene: Scene, clip: Clip) -> Generator[tuple[list[Sound], list[ClipFrame], list[Answer]]]:
+    """Pass the clip through the network, which another thread feeds."""
+    with closing(_ahead(_in_batches(clip.parts()), AHEAD)) as batches:
+        for sounds, frames in batches:
+            try:
+                yield sounds, frames, scene.on_canvas([frame.pixels for frame in frames]) if frames else []
+            except UserError as error:
+                raise UserError(f"{clip.path}: {error}") from None
 
 
 class _Drawing:
@@ -133,7 +138,7 @@ class _Drawing:
         return None
 
 
-def _in_batches(parts: Iterator[ClipFrame | Sound]) -> Iterator[tuple[list[Sound], list[ClipFrame]]]:
+def _in_batches(parts: Iterator[ClipFrame | Sound]) -> Generator[tuple[list[Sound], list[ClipFrame]]]:
     """Gather frames by eights, each batch with the sound between them."""
     sounds: list[Sound] = []
     frames: list[ClipFrame] = []
@@ -148,7 +153,7 @@ def _in_batches(parts: Iterator[ClipFrame | Sound]) -> Iterator[tuple[list[Sound
     yield sounds, frames
 
 
-def _ahead(items: Iterator[T], count: int) -> Generator[T]:
+def _ahead(items: Generator[T], count: int) -> Generator[T]:
     """Pass on items that a thread gets beforehand, at most `count` of them."""
     waiting: Queue[tuple[T | None, BaseException | None]] = Queue(count)
     stopped = Event()
@@ -161,6 +166,8 @@ def _ahead(items: Iterator[T], count: int) -> Generator[T]:
                     return
         except BaseException as error:  # is raised where the items are used
             end = error
+        finally:
+            items.close()
         _put((None, end))
 
     def _put(entry: tuple[T | None, BaseException | None]) -> bool:
