@@ -125,6 +125,17 @@ def test_colours_come_back_as_they_went_in(tmp_path: Path) -> None:
     assert np.abs(pixels.astype(int) - draw_frame(0)).mean() < 3
 
 
+def test_a_phones_turned_film_comes_out_upright(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "phone.mp4", 2, sound=None)
+    one, none, minus = b"\0\1\0\0", bytes(4), b"\xff\xff\0\0"
+    before, after = film.read_bytes().split(b"tkhd")
+    lying, clockwise = one + none * 3 + one, none + one + none + minus + none
+    film.write_bytes(before + b"tkhd" + after.replace(lying, clockwise, 1))
+    with Clip(film) as clip:
+        pixels = next(part.pixels for part in clip.parts() if hasattr(part, "pixels"))
+    assert np.abs(pixels.astype(int) - np.rot90(draw_frame(0), -1)).mean() < 3
+
+
 SLOW = """
 import sys
 from cleanplate import cli
