@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from cleanplate import __version__
 from cleanplate.cli.data import data_app
 from cleanplate.cli.options import warn
+from cleanplate.cli.serving import serve
 from cleanplate.cli.training import compare, experiments, lr_range, recipes, train
 from cleanplate.cli.use import evaluate, predict
 from cleanplate.errors import UserError
@@ -44,6 +45,7 @@ app.command()(compare)
 app.command()(experiments)
 app.command()(evaluate)
 app.command()(predict)
+app.command("app")(serve)
 
 
 @app.callback(invoke_without_command=True)
