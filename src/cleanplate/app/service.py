@@ -98,7 +98,7 @@ class Service:
                 return encode(np.dstack([picture, mask]))
             case Output.MAPS:
                 low, high = (np.zeros_like(mask),) * 2 if depth is None else (depth & 255, depth >> 8)
-                # for programs near by: time counts, and compressing takes as long again as all the rest
+                # for programs near by, such as the page: time counts more than bytes
                 return encode(np.dstack([mask, high, low]).astype(np.uint8), compression=0)
         depth_png = None if depth is None else encode(depth)
         if output is Output.DEPTH and depth_png:
