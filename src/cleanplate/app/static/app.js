@@ -76,14 +76,20 @@ async function answer() {
   if (mine !== turn) return;
   show(given.frame, maps, blob);
   $("result").ariaBusy = "false";
+  bringResultIntoSight();
   say(`Done in ${((performance.now() - start) / 1000).toFixed(2)} s. ${describe(maps)}`);
+}
+
+/** On a phone the result lies below the pictures. */
+function bringResultIntoSight() {
+  if ($("stage").getBoundingClientRect().top > innerHeight * 0.6) $("result").scrollIntoView();
 }
 
 function describe(maps) {
   let covered = 0;
   for (const value of maps.mask) covered += value;
   const share = (covered / maps.mask.length / 255) * 100;
-  return share < 0.05 ? "Nobody is in the picture." : `People cover ${share.toFixed(share < 10 ? 1 : 0)} % of it.`;
+  return share < 0.05 ? "Nobody was found in the picture." : `People cover ${share.toFixed(share < 10 ? 1 : 0)} % of the picture.`;
 }
 
 // --- what is shown ---
@@ -176,6 +182,7 @@ async function takePlate() {
   put("plate", camera.take());
   scene = new Scene(await toBlob(given.plate));
   $("camera-plate").textContent = "Take it again";
+  say("The plate is taken. Walk in.");
   await run();
 }
 
@@ -186,7 +193,8 @@ async function run() {
   const times = [];
   $("camera-pause").hidden = false;
   $("camera-pause").textContent = "Pause";
-  say("The plate is taken. Walk in.");
+  $("camera-words").textContent = "When the light changes or the camera has moved, take the plate again.";
+  bringResultIntoSight();
   try {
     let next = ask();
     while (!signal.aborted) {
@@ -262,7 +270,11 @@ for (const button of document.querySelectorAll("[data-save]")) {
 }
 on($("camera-open"), "click", openCamera);
 on($("camera-plate"), "click", takePlate);
-on($("camera-pause"), "click", () => (live.signal.aborted ? run() : pause()));
+on($("camera-pause"), "click", () => {
+  if (!live.signal.aborted) return pause();
+  say("Going on.");
+  return run();
+});
 on($("camera-close"), "click", () => {
   stopCamera();
   $("camera-open").focus();
