@@ -1,6 +1,7 @@
 """Serve the page on this machine until told to stop."""
 
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def serve(
         from cleanplate.app.service import Service
     except ModuleNotFoundError as error:
         raise UserError(f"the page needs {error.name}; pip install 'cleanplate[app]'") from None
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # who sends a faulty body is told, nobody else
     with _listen(host, port) as listener:
         before = signal.signal(signal.SIGTERM, _terminate)
         try:

@@ -26,6 +26,13 @@ class Output(StrEnum):
     MAPS = "maps"
 
 
+class Metres(BaseModel):
+    """What depth 0 and depth 1 are, in metres."""
+
+    near: float
+    far: float
+
+
 class Model(BaseModel):
     """The network that answers."""
 
@@ -33,7 +40,7 @@ class Model(BaseModel):
     version: str = Field(description="Of cleanplate.")
     size: int = Field(description="Pixels of the longer side that the network sees.")
     depth: Literal["metric", "relative"] | None = Field(description="What depth means; null: this network has none.")
-    metres: tuple[float, float] | None = Field(description="Depth 0 and depth 1 in metres, where depth is metric.")
+    metres: Metres | None = Field(description="Depth 0 and 1 in metres, where depth is metric.")
 
 
 class Prediction(BaseModel):
@@ -43,7 +50,7 @@ class Prediction(BaseModel):
     height: int
     mask: str = Field(description="PNG of 8 bits in base64: 255 foreground.")
     depth: str | None = Field(description="PNG of 16 bits in base64: 0 nearest, 65535 farthest; null without depth.")
-    metres: tuple[float, float] | None = Field(description="Depth 0 and depth 65535 in metres, where depth is metric.")
+    metres: Metres | None = Field(description="Depth 0 and 65535 in metres, where depth is metric.")
     seconds: float = Field(description="That the computation took.")
 
 
@@ -60,15 +67,11 @@ class Service:
         self._predictor, self._limits = predictor, limits
         blank = np.zeros((predictor.size, predictor.size, 3), np.uint8)
         answer = predictor.with_plate(blank)(blank)  # the first one takes longer, and nobody has to wait for it now
-        metres = predictor.backend.metres
-        depth: Literal["metric", "relative"] | None = "metric" if metres else "relative"
-        self.model = Model(
-            weights=name,
-            version=__version__,
-            size=predictor.size,
-            depth=None if answer.depth is None else depth,
-            metres=None if answer.depth is None else metres,
-        )
+        ends = predictor.backend.metres
+        metres = Metres(near=ends[0], far=ends[1]) if ends and answer.depth is not None else None
+        meaning: Literal["metric", "relative"] = "metric" if metres else "relative"
+        depth = None if answer.depth is None else meaning
+        self.model = Model(weights=name, version=__version__, size=predictor.size, depth=depth, metres=metres)
 
     def prepare(self, plate: bytes) -> KeptPlate:
         """Make a plate, JPEG or PNG, ready for its frames.

@@ -97,6 +97,7 @@ function describe(maps) {
 function show(frame, maps, blob) {
   Object.assign(shown, { frame, maps, blob });
   $("empty").hidden = true;
+  $("cutout").style.setProperty("--ratio", maps.width / maps.height);
   $("cutout").hidden = $("maps").hidden = $("controls").hidden = false;
   drawEdge();
   if (hasDepth) {

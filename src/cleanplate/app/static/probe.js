@@ -19,11 +19,11 @@ export class Probe {
     canvas.addEventListener("focus", () => this.#moveTo(this.#point ?? [0.5, 0.5]));
   }
 
-  /** What depth 0 and 1 are in metres, or null. */
+  /** What depth 0 and 1 are in metres, {near, far}, or null. */
   set metres(metres) {
     this.#metres = metres;
-    this.near.textContent = metres ? `${metres[0]} m` : "near 0";
-    this.far.textContent = metres ? `${metres[1]} m` : "1 far";
+    this.near.textContent = metres ? `${metres.near} m` : "near 0";
+    this.far.textContent = metres ? `${metres.far} m` : "1 far";
   }
 
   show(maps) {
@@ -52,7 +52,7 @@ export class Probe {
     const row = Math.min(Math.floor(this.#point[1] * height), height - 1);
     const share = depth[row * width + column] / 65535;
     this.value.textContent = this.#metres
-      ? `${(this.#metres[0] + share * (this.#metres[1] - this.#metres[0])).toFixed(2)} m`
+      ? `${(this.#metres.near + share * (this.#metres.far - this.#metres.near)).toFixed(2)} m`
       : `${share.toFixed(3)} (0 is nearest, 1 farthest)`;
     this.cross.hidden = this.mark.hidden = false;
     this.cross.style.left = `${this.#point[0] * 100}%`;
