@@ -96,7 +96,7 @@ def test_uploaded_pictures_are_answered_and_saved(
     assert np.abs(saved(page, "Mask", tmp_path)[..., 0] - mask).max() <= 1
     assert np.array_equal(saved(page, "Depth, 16 bit", tmp_path), (depth * 65535).round())
     colours = saved(page, "Depth in colour", tmp_path)[..., 2::-1].astype(int)
-    assert np.abs(colours - colour_depth(depth)).max() <= 12
+    assert np.abs(colours - colour_depth(depth)).max() <= 8
     cutout = saved(page, "Picture above", tmp_path)
     assert np.abs(cutout[..., 3] - mask).max() <= 1
     seen = mask > 250
@@ -110,7 +110,7 @@ def test_background_and_edge_change_what_is_saved(page: Page, pictures: tuple[Pa
     hard = saved(page, "Mask", tmp_path)[..., 0]
     assert np.mean((hard > 0) & (hard < 255)) < np.mean((soft > 0) & (soft < 255))
     page.get_by_label("Tighter").fill("95")
-    assert saved(page, "Mask", tmp_path).sum() < hard.sum() * 3
+    assert saved(page, "Mask", tmp_path)[..., 0].sum() < hard.sum()
     page.get_by_role("button", name="As the network says").click()
     assert np.array_equal(saved(page, "Mask", tmp_path)[..., 0], soft)
 
@@ -204,7 +204,7 @@ def test_countdown_leaves_time_to_leave_the_picture(browser: Browser, served: st
     ],
 )
 def test_camera_that_does_not_start_is_explained(name: str, words: str, page: Page) -> None:
-    refuse = f"navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{name}') }}"
+    refuse = f"navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{name}') }}; null"
     page.evaluate(refuse)
     page.get_by_role("button", name="Use the camera").click()
     expect(page.get_by_role("alert")).to_contain_text(words)
