@@ -3,6 +3,7 @@
 `benchmarks/fuzz.py` feeds them by the thousands, `test_fuzz.py` by the hundreds.
 """
 
+import io
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import signal
 import struct
 import sys
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,16 +24,22 @@ import numpy as np
 import yaml
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from onnx_files import integer_elsewhere, make_onnx
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation, read_card, write_card
 from cleanplate.data.check import check
+from cleanplate.data.label_depth import read_description
 from cleanplate.data.modest import FIELDS, ModestFolder
+from cleanplate.data.pack import read_pack_card
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
 from cleanplate.pictures import read_depth, read_mask, read_rgb, read_rgba, write_picture
+from cleanplate.predict.predictor import Predictor
 from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.weights import WeightsCard, load_weights, save_weights
+from cleanplate.zips import ZipPath
 
 SECONDS = 10
 """A reader that takes longer hangs."""
@@ -330,6 +338,15 @@ class Weights(NamedTuple):
         return cls(content[8 : 8 + length], content[8 + length :])
 
 
+ONNX = [make_onnx(CARD.model_dump_json())]
+ONNX_WORDS = [
+    *(b"plate", b"mask", b"depth", b"Cast", b"Expand", b"Loop", b"ai.onnx.ml", b"location", b"\x70\x01", b"\x08\x00"),
+    *(b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\x7f", b"\xff" * 9 + b"\x01", b"\x1a\x00" * 500, b"NaN", b"[" * 300),
+    integer_elsewhere("../../etc/passwd").SerializeToString(),
+    TensorProto(name="channel", data_type=TensorProto.INT64, dims=[2**40], raw_data=b"").SerializeToString(),
+]
+
+
 FILE_MAP = b"a\ta\ta\ta\n"
 FILE_MAP_WORDS = [
     *(
@@ -367,6 +384,7 @@ CONTENT = {
     "normalisation": {"plate": STATISTICS, "frame": STATISTICS},
     "depth": {"kind": "metric", "near": 1, "far": 8, "fov": 60},
 }
+NETWORK = {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "size": 518, "multiple": 14, "gives": "disparity"}
 
 
 # --- readers ---
@@ -382,6 +400,10 @@ def _read_card(path: Path) -> None:
     read_card(path.parent)
 
 
+def _read_depth_network(path: Path) -> None:
+    assert read_description(path.with_suffix(".onnx")).gives in ("depth", "disparity")
+
+
 def _read_file_map(path: Path) -> None:
     data = ModestFolder(path.parent)
     for index in range(min(len(data), 4)):
@@ -395,6 +417,50 @@ def _read_items(path: Path) -> None:
     assert len(ModestFolder(path.parent).cutouts()) == 1
 
 
+def _read_pack_card(path: Path) -> None:
+    assert read_pack_card(path.parent).format == 1
+
+
+def _read_zip(path: Path) -> None:
+    folder = ModestFolder(ZipPath.find_folder_of(path, "file_map.txt"))
+    for index in range(min(len(folder), 4)):
+        folder.read(index)
+
+
+def _zipped(method: int) -> bytes:
+    """A data set of one item `a` as a zip."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as file:
+        for field in FIELDS:
+            grey = np.full((8, 8), 99, np.uint8)
+            picture = cv2.imencode(".png", grey if field in FIELDS[2:] else np.dstack([grey] * 3))[1].tobytes()
+            file.writestr(f"data/{field}/a.png", picture)
+        file.writestr("data/file_map.txt", FILE_MAP)
+    return buffer.getvalue()
+
+
+ZIP_WORDS = [
+    b"PK\x01\x02",
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"PK\x06\x06",
+    b"PK\x06\x07",
+    b"\xff\xff\xff\xff",
+    b"\xff" * 8,
+]
+PACK_WORDS = [b"null", b"-1", b"1e999", b"NaN", b"[", b"{}", b'"\\ud800"', b"9" * 30]
+PACK_CARD = {
+    "size": 32,
+    "file_map": "0" * 64,
+    "opencv": "5.0.0",
+    "source": "museum",
+    "folders": {"plate": 1},
+    "chunks": [{"plate": 1, "frame": 2}, None],
+    "faults": {"0": "frame/a.png: not a readable picture"},
+    "whole": True,
+}
+
+
 def _read_picture(path: Path) -> None:
     rgb, mask, depth = read_rgb(path), read_mask(path), read_depth(path)
     assert rgb.shape == (*mask.shape, 3)
@@ -406,6 +472,45 @@ def _read_cutout(path: Path) -> None:
     cutout = read_rgba(path)
     assert cutout.shape[2:] == (4,)
     assert cutout.dtype == np.uint8
+
+
+def _read_network(path: Path) -> None:
+    picture = np.zeros((32, 64, 3), np.uint8)
+    assert Predictor.load(path).with_plate(picture)(picture).mask.shape == (32, 64)
+
+
+def _networks() -> st.SearchStrategy[bytes]:
+    """ONNX files whole in themselves, of which the card, a tensor or an operation may be anything."""
+    numbers = st.integers(-3, 3) | st.sampled_from([2**31, 2**40, 2**63 - 1, -(2**63)])
+    channels = st.builds(
+        lambda kind, dims, content: TensorProto(name="channel", data_type=kind, dims=dims, raw_data=content),
+        st.sampled_from([TensorProto.INT64] * 4 + [TensorProto.FLOAT, TensorProto.STRING, 99]),
+        st.just([]) | st.lists(numbers, max_size=3),
+        st.sampled_from([bytes(8)] * 4 + [b"", b"\xff" * 8, bytes(64)]),
+    )
+    kinds = ["Cast", "Reshape", "Expand", "Tile", "Resize", "MaxPool", "ConstantOfShape", "Conv", "Pad", "Loop", "If"]
+    attributes = st.dictionaries(
+        st.sampled_from(["to", "axis", "pads", "kernel_shape", "strides", "mode", "value", "body"]),
+        numbers | st.lists(numbers, min_size=1, max_size=4) | st.sampled_from(["linear", "\0"]) | channels,
+        max_size=3,
+    )
+    values = st.lists(st.sampled_from(["chosen", "channel", "frame", "mask", ""]), max_size=4)
+    nodes = st.builds(
+        lambda kind, takes, changes: helper.make_node(kind, takes, ["mask"], **changes),
+        st.sampled_from(kinds),
+        st.just(["chosen", "channel"]) | values,
+        attributes,
+    )
+    known = json.loads(CARD.model_dump_json())
+    cards = st.dictionaries(st.sampled_from(list(known)), _values, max_size=2).map(
+        lambda changes: json.dumps(known | changes, default=str)
+    )
+    card = CARD.model_dump_json()
+    return (
+        cards.map(make_onnx)
+        | channels.map(lambda channel: make_onnx(card, channel=channel))
+        | nodes.map(lambda node: make_onnx(card, rest=[node]))
+    )
 
 
 def make_readers(folder: Path) -> dict[str, Reader]:
@@ -422,6 +527,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     )
     recipes = [json.dumps(_quick).encode(), yaml.safe_dump(_quick).encode(), b"extends: base.yaml\nseed: 3\n"]
     cards = [yaml.safe_dump(json.loads(json.dumps(CONTENT))).encode()]
+    networks = [yaml.safe_dump(NETWORK).encode()]
     damaged = mutated(PNGS, PICTURE_WORDS)
     pngs = damaged | damaged.map(sealed) | _pngs | mutated(OTHERS)
     cutouts = mutated(
@@ -440,11 +546,15 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     readers = [
         Reader("recipe", "my.yaml", mutated(recipes, YAML_WORDS) | _tables(_quick), _read_recipe),
         Reader("card", "dataset.yaml", mutated(cards, YAML_WORDS) | _tables(CONTENT), _read_card),
+        Reader("depth_network", "n.yaml", mutated(networks, YAML_WORDS) | _tables(NETWORK), _read_depth_network),
         Reader("file_map", "file_map.txt", file_maps, _read_file_map),
         Reader("items", "items.csv", mutated([ITEMS], ITEMS_WORDS), _read_items),
         Reader("png", "a.png", pngs, _read_picture),
         Reader("jpeg", "a.jpg", mutated(JPEGS, PICTURE_WORDS), _read_picture),
         Reader("cutout", "a.png", cutouts | cutouts.map(sealed), _read_cutout),
+        Reader("pack", "pack.json", mutated([json.dumps(PACK_CARD).encode()], PACK_WORDS), _read_pack_card),
+        Reader("zip", "a.zip", mutated([*map(_zipped, (0, zipfile.ZIP_DEFLATED))], ZIP_WORDS), _read_zip),
         Reader("weights", "w.safetensors", weight_files, load_weights),
+        Reader("onnx", "w.onnx", mutated(ONNX, ONNX_WORDS) | _networks(), _read_network),
     ]
     return {reader.name: reader for reader in readers}

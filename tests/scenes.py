@@ -9,7 +9,7 @@ from cleanplate.data.writer import Item, write_dataset
 from cleanplate.pictures import write_picture
 from cleanplate.recipe import Compute
 
-PLAIN = Compute(precision="float32", layout="contiguous", workers=0)
+PLAIN = Compute(precision="float32", layout="contiguous", kernels="plain", workers=0)
 """Settings that keep a training from trying out which are fastest."""
 
 FRAMES_OF_A_PLATE = 6

@@ -10,7 +10,22 @@ from hypothesis import strategies as st
 
 from cleanplate.errors import UserError
 
-READERS = ("recipe", "card", "file_map", "items", "png", "jpeg", "cutout", "weights")
+READERS = (
+    *(
+        "recipe",
+        "card",
+        "depth_network",
+        "file_map",
+        "items",
+        "png",
+        "jpeg",
+        "cutout",
+        "pack",
+        "zip",
+        "weights",
+        "onnx",
+    ),
+)
 INPUTS = 500 // len(READERS)
 
 

@@ -142,6 +142,16 @@ def test_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
         read_rgb(tmp_path / "a.png")
 
 
+def test_png_of_a_chunk_longer_than_the_file_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = struct.pack(">IIBBBBB", 7, 9, 16, 6, 0, 0, 0)
+    (tmp_path / "a.png").write_bytes(png(header).replace(b"\0\0\0\0IEND", b"\xff\xff\xff\xffIDAT\0\0\0\0IEND"))
+    monkeypatch.delattr(cv2, "imdecode")
+    with pytest.raises(UserError, match=r"a\.png: the picture ends early"):
+        read_rgba(tmp_path / "a.png")
+
+
 def test_png_whose_sides_stand_elsewhere_is_refused(tmp_path: Path) -> None:
     first = chunk(b"gAMA", struct.pack(">II", 8, 8))
     (tmp_path / "a.png").write_bytes(wide_png(20_000)[:8] + first + wide_png(20_000)[8:])

@@ -6,13 +6,27 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "Recipe", "UserError", "compare", "evaluate", "lr_range", "predict", "resume", "train"]
+__all__ = [
+    "Predictor",
+    "Recipe",
+    "UserError",
+    "clean_plate",
+    "compare",
+    "evaluate",
+    "export",
+    "lr_range",
+    "predict",
+    "resume",
+    "train",
+]
 
 if TYPE_CHECKING:
     from cleanplate.compare.report import compare
     from cleanplate.errors import UserError
     from cleanplate.evaluate import evaluate
+    from cleanplate.predict.export import export
     from cleanplate.predict.pictures import predict
+    from cleanplate.predict.plate import clean_plate
     from cleanplate.predict.predictor import Predictor
     from cleanplate.recipe import Recipe
     from cleanplate.train.fit import resume, train
@@ -22,8 +36,10 @@ _HOMES = {
     "Predictor": "predict.predictor",
     "Recipe": "recipe",
     "UserError": "errors",
+    "clean_plate": "predict.plate",
     "compare": "compare.report",
     "evaluate": "evaluate",
+    "export": "predict.export",
     "lr_range": "train.lr_range",
     "predict": "predict.pictures",
     "resume": "train.fit",

@@ -12,15 +12,14 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from cleanplate.data.modest import ModestFolder
-from cleanplate.data.source import BatchLoader
+from cleanplate.data.opening import open_data
+from cleanplate.data.source import BatchLoader, DataSet
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import Target
 from cleanplate.metrics import MaskDepthMetrics, iou
 from cleanplate.pictures import write_picture
 from cleanplate.predict.predictor import Predictor
-from cleanplate.predict.torch_backend import TorchBackend
 from cleanplate.progress import say, track
 from cleanplate.references import References
 from cleanplate.sheet import COMPARISON, colour_depth, draw_sheet
@@ -105,7 +104,7 @@ def evaluate(
     its training, which gives the best epoch's row of metrics.csv again. On any other, all items are.
 
     Args:
-        weights: a run folder or a `.safetensors` file.
+        weights: a run folder, a `.safetensors` or an `.onnx` file.
         data: a data set folder.
         size: pixels a side to score at; that of the run's last phase when None.
         native: score at the pictures' own size instead.
@@ -117,8 +116,8 @@ def evaluate(
     if native and size:
         raise UserError("--native scores at the pictures' own size; leave --size out")
     started = time.perf_counter()
-    folder = ModestFolder(data)
-    predictor = Predictor(TorchBackend.load(weights), size)
+    folder = open_data(data)
+    predictor = Predictor.load(weights, size, exact=True)
     run = Run.open(weights) if Path(weights).is_dir() else None
     references = References.load(run.references) if run else None
     parts, batch_size = _what_to_score(folder, run, predictor.size)
@@ -154,7 +153,7 @@ def evaluate(
     )
 
 
-def _what_to_score(folder: ModestFolder, run: Run | None, size: int) -> tuple[dict[str, np.ndarray], int]:
+def _what_to_score(folder: DataSet, run: Run | None, size: int) -> tuple[dict[str, np.ndarray], int]:
     """Return the items of each part and how many to take at a time."""
     if run is None:
         return {"all": np.arange(len(folder))}, BATCH_SIZE
@@ -167,7 +166,7 @@ def _what_to_score(folder: ModestFolder, run: Run | None, size: int) -> tuple[di
 
 
 def _at_size(
-    folder: ModestFolder, indices: np.ndarray, predictor: Predictor, references: References | None, batch_size: int
+    folder: DataSet, indices: np.ndarray, predictor: Predictor, references: References | None, batch_size: int
 ) -> Iterator[_Scored]:
     for batch in BatchLoader(folder, indices, size=predictor.size, batch_size=batch_size):
         plates, frames = (pictures.permute(0, 2, 3, 1).numpy() for pictures in (batch.plate, batch.frame))
@@ -177,7 +176,7 @@ def _at_size(
 
 
 def _native(
-    folder: ModestFolder, indices: np.ndarray, predictor: Predictor, references: References | None
+    folder: DataSet, indices: np.ndarray, predictor: Predictor, references: References | None
 ) -> Iterator[_Scored]:
     for index in indices.tolist():
         item = folder.read(index)
@@ -197,7 +196,7 @@ def _native(
         )
 
 
-def _draw_worst(folder: ModestFolder, lowest: list[tuple[float, int]], predictor: Predictor, path: Path) -> str:
+def _draw_worst(folder: DataSet, lowest: list[tuple[float, int]], predictor: Predictor, path: Path) -> str:
     rows, notes = [], []
     for score, index in lowest:
         item = folder.read(index)

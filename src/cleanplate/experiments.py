@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanplate.compare.report import Comparison, Section, Table, compare
-from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_before
+from cleanplate.data.opening import open_data
+from cleanplate.data.source import DataSet
 from cleanplate.errors import UserError
 from cleanplate.files import write_text
 from cleanplate.progress import say
-from cleanplate.recipe import RandomSplit, Recipe
+from cleanplate.recipe import RandomSplit, Recipe, require_seeds
 from cleanplate.recipes import load_recipe
 from cleanplate.train.fit import resume, train
 from cleanplate.train.lr_range import LrRange, describe, lr_range, say_suggestions, tabulate
@@ -64,7 +65,7 @@ def run_experiment(
     *,
     out: Path | str | None = None,
     scale: float | None = None,
-    seeds: Sequence[int] = (),
+    seeds: Sequence[int] | None = None,
 ) -> Comparison:
     """Run one of the report's experiments, or go on with it where it was stopped.
 
@@ -74,17 +75,18 @@ def run_experiment(
         out: the folder for runs and comparison; `experiments/NAME` when None.
         scale: how many items to use, of the report's 400,000; batches shrink by the same factor, to 16 at least
             (range tests: 32), so that the number of steps stays meaningful. What the data set holds when None.
-        seeds: one training of each recipe for each; the experiment's own when empty.
+        seeds: one training of each recipe for each; the experiment's own when None.
 
     Raises:
         UserError: there is no such experiment, the data set is too small for it, or the folder holds another one.
     """
     if name not in EXPERIMENTS:
         raise UserError(f"{name}: no such experiment; there are {', '.join(EXPERIMENTS)}")
-    experiment, folder = EXPERIMENTS[name], ModestFolder(data)
+    experiment, folder = EXPERIMENTS[name], open_data(data)
     scale = _fitting_scale(folder, scale)
-    seeds = tuple(seeds) or experiment.seeds
+    seeds = experiment.seeds if seeds is None else require_seeds(seeds)
     path = Path(out) if out else Path("experiments") / name
+    recipes = [scaled(load_recipe(recipe_name), scale) for recipe_name in experiment.recipes]
     _claim(path, {"experiment": name, "data": folder.fingerprint(), "scale": scale, "seeds": list(seeds)})
 
     sections = []
@@ -92,7 +94,7 @@ def run_experiment(
         sections.append(
             _range_test(load_recipe(experiment.recipes[0]), experiment.sweeps, data, scale, path / "lr_range")
         )
-    runs, recipes = [], [scaled(load_recipe(recipe_name), scale) for recipe_name in experiment.recipes]
+    runs = []
     for recipe in recipes:
         for seed in seeds:
             runs.append(path / "runs" / f"{recipe.name}-seed-{seed}")
@@ -124,6 +126,8 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
         raise UserError(f"{recipe.name}: only a recipe with a random split can be scaled")
     items = round(scale * REPORT_ITEMS)
     train_items = int(items * recipe.split.train)
+    if not 0 < train_items < items:
+        raise UserError(f"--scale {scale:g}: {items} items of the report's {REPORT_ITEMS:,} are too few; give more")
     split = recipe.split.model_copy(update={"train_items": train_items, "items_per_part": items - train_items})
     phases = tuple(
         phase.model_copy(
@@ -134,7 +138,7 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
     return recipe.model_copy(update={"split": split, "phases": phases})
 
 
-def _fitting_scale(folder: ModestFolder, scale: float | None) -> float:
+def _fitting_scale(folder: DataSet, scale: float | None) -> float:
     if scale is None:
         return min(1.0, len(folder) / REPORT_ITEMS)
     if not 0 < scale <= 1:

@@ -1,10 +1,11 @@
 """Files and folders that appear whole or not at all."""
 
+import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zipfile import ZipFile, is_zipfile
 
@@ -50,9 +51,9 @@ def _sync_folder(path: Path) -> None:
             os.close(number)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write a text file whole, as UTF-8."""
-    write_bytes(path, content.encode())
+def write_text(path: Path, content: str, *, durable: bool = False) -> None:
+    """Write a text file whole, as UTF-8; `durable` as `write_bytes` has it."""
+    write_bytes(path, content.encode(), durable=durable)
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -96,7 +97,7 @@ def is_compressed(path: Path) -> bool:
 
 def require_folder(path: Path | str, what: str = "folder") -> Path:
     """Return `path` as a Path, or tell the user that there is no such folder."""
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     if not path.is_dir():
         found = "is a file, not a folder" if path.exists() else "does not exist"
         raise UserError(f"{path}: this {what} {found}; give the path of a folder that does")
@@ -126,3 +127,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+@contextmanager
+def alone_in(folder: Path, before_waiting: Callable[[], None]) -> Iterator[None]:
+    """Keep other processes from working in a folder, where the file system can: they wait."""
+    with (folder / ".lock").open("w") as file:
+        with suppress(OSError):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                before_waiting()
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -104,10 +104,18 @@ def _read_header(content: bytes) -> _Header | None:
     if content.startswith(b"\xff\xd8"):
         return _read_jpeg_header(content)
     if content.startswith(_PNG_START):
-        width, height = struct.unpack(">II", content[16:24].ljust(8, b"\0"))
-        # the end chunk with its checksum; some programs add more after it
-        return _Header(width, height, scans=1, is_whole=b"IEND\xaeB`\x82" in content)
+        return _read_png_header(content)
     return None
+
+
+def _read_png_header(content: bytes) -> _Header:
+    """Go from chunk to chunk: one that says it is longer than the file would have memory taken for all it says."""
+    width, height = struct.unpack(">II", content[16:24].ljust(8, b"\0"))
+    kind, at = b"", 8
+    while kind != b"IEND" and at < len(content):  # some programs add more after the end
+        kind = content[at + 4 : at + 8]
+        at += 12 + int.from_bytes(content[at : at + 4])
+    return _Header(width, height, scans=1, is_whole=kind == b"IEND" and at <= len(content))
 
 
 def _read_jpeg_header(content: bytes) -> _Header:
@@ -168,8 +176,8 @@ def encode(picture: np.ndarray, suffix: str = ".png", compression: int = 3) -> b
     """Return the content of a file of a grey, RGB or RGBA array: JPEG at quality 95, or PNG, compressed 0 to 9."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix != ".png" else [cv2.IMWRITE_PNG_COMPRESSION, compression]
-    return cv2.imencode(suffix, picture, options)[1].tobytes()
+    options = {".png": [cv2.IMWRITE_PNG_COMPRESSION, compression], ".tiff": []}
+    return cv2.imencode(suffix, picture, options.get(suffix, [cv2.IMWRITE_JPEG_QUALITY, 95]))[1].tobytes()
 
 
 def list_pictures(folder: Path) -> list[Path]:

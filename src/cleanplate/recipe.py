@@ -9,18 +9,16 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
+from cleanplate.errors import UserError
 from cleanplate.pictures import require_multiple
+from cleanplate.recipe_pictures import MAX_SEED, Composition, Mismatch
+from cleanplate.recipe_pictures import Strict as _Strict
 
 MASK_LOSSES = ("bce", "dice", "ssim")
 """The losses that look at the mask alone."""
-MAX_SEED = 2**32 - 1
 LONGEST_NAME = 100
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Sgd(_Strict):
@@ -146,6 +144,8 @@ class Compute(_Strict):
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     layout: Literal["auto", "contiguous", "channels_last"] = "auto"
+    kernels: Literal["auto", "plain", "fused"] = "auto"
+    """Torch's own layers, or several of them in one pass over memory: the same mathematics."""
     workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """Processes that read pictures."""
 
@@ -160,6 +160,9 @@ class Recipe(_Strict):
     optimizer: Annotated[Sgd | AdamW, Field(discriminator="name")] = Sgd()
     schedule: Annotated[Constant | Plateau | Step | OneCycle, Field(discriminator="name")] = Plateau()
     phases: tuple[Phase, ...] = Field(min_length=1)
+    composition: Composition = Composition()
+    """How items are composed, where plates and cutouts are given in place of a data set."""
+    mismatch: Mismatch = Mismatch()
     augmentation: Augmentation = Augmentation()
     split: Annotated[RandomSplit | HeldOutSplit, Field(discriminator="kind")] = HeldOutSplit()
     checkpoint_minutes: float = Field(10, gt=0)
@@ -210,6 +213,20 @@ class Recipe(_Strict):
     def to_yaml(self) -> str:
         """Return the recipe as YAML, every default spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def require_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return seeds for as many trainings of one recipe.
+
+    Raises:
+        UserError: there are none, one of them is none, or occurs twice.
+    """
+    given = f"--seeds {','.join(map(str, seeds))}"
+    if len(set(seeds)) < len(seeds) or not seeds:
+        raise UserError(f"{given}: give each seed once, such as 1,2,3")
+    if min(seeds) < 0 or max(seeds) > MAX_SEED:
+        raise UserError(f"{given}: give seeds from 0 to {MAX_SEED}")
+    return tuple(seeds)
 
 
 def differing_keys(models: Sequence[BaseModel]) -> dict[str, list[Any]]:

@@ -11,8 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cleanplate.data.modest import ModestFolder
-from cleanplate.data.source import Batch, BatchLoader, Skipped
+from cleanplate.data.source import Batch, BatchLoader, DataSet, Skipped
 from cleanplate.errors import UserError
 from cleanplate.files import is_compressed, require_file, write_bytes
 from cleanplate.pictures import Canvas
@@ -81,7 +80,7 @@ def difference(plate: np.ndarray, frame: np.ndarray) -> np.ndarray:
 
 
 def fit_references(
-    folder: ModestFolder, train: np.ndarray, size: int, seed: int, skipped: Skipped | None = None
+    folder: DataSet, train: np.ndarray, size: int, seed: int, skipped: Skipped | None = None
 ) -> References:
     """Fit both references on a sample of the training items.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 GAP = 4
 CAPTION_HEIGHT = 18
+SCALE_WIDTH = 76
 BACKGROUND = 255
 COMPARISON = ("plate", "frame", "mask: truth", "mask: network", "depth: truth", "depth: network")
 """The captions where a network's answers stand beside the truth."""
@@ -16,6 +17,26 @@ def colour_depth(depth: np.ndarray) -> np.ndarray:
     """Return depth `(H, W)` float, 0 nearest to 1 farthest, as `(H, W, 3)` uint8 RGB: near is yellow, far is violet."""
     grey = ((1 - np.clip(depth, 0, 1)) * 255).round().astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+
+
+def draw_depth_scale(height: int, metres: tuple[float, float] | None) -> np.ndarray:
+    """Return the colours of depth from far, at the top, to near, with five numbers beside them.
+
+    Args:
+        height: pixels.
+        metres: what depth 0 and 1 are; the numbers are depths of 0 to 1 when None.
+
+    Returns:
+        `(height, SCALE_WIDTH, 3)` uint8 RGB, to stand at the right of a picture of `colour_depth`.
+    """
+    near, far = metres or (0.0, 1.0)
+    scale = np.full((height, SCALE_WIDTH, 3), BACKGROUND, np.uint8)
+    depths = np.linspace(1, 0, height, dtype=np.float32)
+    scale[:, GAP : GAP + 12] = colour_depth(depths[:, None])
+    for share in (0, 0.25, 0.5, 0.75, 1) if height >= 5 * CAPTION_HEIGHT else (0, 1):
+        text = f"{near + share * (far - near):.2f}" if metres is None else f"{near + share * (far - near):.1f} m"
+        _write(scale, text, GAP + 16, round(10 + (1 - share) * (height - 13)))
+    return scale
 
 
 def draw_sheet(

@@ -14,7 +14,7 @@ from cleanplate import __version__
 from cleanplate.data.card import DepthMeaning, Normalisation, explain
 from cleanplate.errors import UserError
 from cleanplate.files import require_file, write_bytes
-from cleanplate.models import create_model
+from cleanplate.models import Network, create_model
 from cleanplate.pictures import require_multiple
 
 _KEY = "cleanplate"
@@ -55,7 +55,7 @@ def find_weights(path: Path | str) -> Path:
     return require_file(path, "no such weights; give a run folder or a .safetensors file")
 
 
-def load_weights(path: Path | str) -> tuple[nn.Module, WeightsCard]:
+def load_weights(path: Path | str) -> tuple[Network, WeightsCard]:
     """Load a network, in evaluation mode, and its card from a run folder or a weights file.
 
     Raises:

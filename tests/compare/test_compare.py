@@ -162,6 +162,30 @@ def test_runs_of_different_splits_are_refused(runs: list[Path], scenes: Path, tm
         compare([runs[0], other], out=tmp_path / "out")
 
 
+def test_a_run_given_twice_is_refused(runs: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give each run once"):
+        compare([runs[0], runs[0].parent / "." / runs[0].name], out=tmp_path / "out")
+
+
+def test_a_second_run_of_a_seed_adds_nothing_to_the_deviation(runs: list[Path], tmp_path: Path) -> None:
+    again = Path(shutil.copytree(runs[0], tmp_path / "again"))
+    seeds, repeat = compare([runs[0], again, runs[1]], out=tmp_path / "out").groups
+    assert [[run.run for run in group.runs] for group in (seeds, repeat)] == [
+        [str(runs[0]), str(runs[1])],
+        [str(again)],
+    ]
+    assert repeat.deviation["iou"] is None
+    assert (seeds.label, repeat.label) == (f"small ({runs[0].name})", "small (again)")
+
+
+def test_a_comparison_that_fails_leaves_nothing(runs: list[Path], tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(runs[0], tmp_path / "broken"))
+    (broken / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match=r"holds no weights\.safetensors"):
+        compare([broken, runs[1]], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_its_data_set_a_comparison_has_no_predictions(
     runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,21 @@ def test_plate_and_frame_are_changed_each_by_its_own_draw() -> None:
     assert not torch.allclose(plate, frame, atol=0.01)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_processor_and_an_accelerator_change_pictures_alike(layout: torch.memory_format) -> None:
+    settings = Augmentation(
+        hue_saturation_value=HueSaturationValue(probability=0.7, hue=60, saturation=120, value=80),
+        contrast=Contrast(probability=0.5, limit=0.5),
+    )
+    plate = pictures(64).contiguous(memory_format=layout)
+    kept = plate.clone()
+    changed = augment(plate, plate, settings, seed=1, epoch=0, indices=range(64))[0]
+    exact = augment(plate.double(), plate.double(), settings, seed=1, epoch=0, indices=range(64))[0]  # by the other way
+    assert torch.equal(plate, kept)
+    assert changed.stride() == plate.stride()
+    assert torch.allclose(changed.double(), exact, atol=2e-5)
+
+
 def test_off_changes_nothing() -> None:
     plate, frame = pictures(4), pictures(4, seed=1)
     never = Augmentation(hue_saturation_value=HueSaturationValue(probability=0), contrast=Contrast(probability=0))

@@ -13,7 +13,7 @@ from scenes import draw_wall
 from cleanplate import Predictor, UserError
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.models import create_model
-from cleanplate.pictures import write_picture
+from cleanplate.pictures import list_pictures, read_rgb, write_picture
 from cleanplate.predict.pictures import predict
 from cleanplate.sheet import colour_depth
 from cleanplate.weights import WeightsCard, load_weights, save_weights
@@ -44,7 +44,7 @@ def mask_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def predictor(weights: Path) -> Predictor:
-    return Predictor.load(weights)
+    return Predictor.load(weights, exact=True)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +75,15 @@ def test_depth_has_the_frames_own_size_too(shape: tuple[int, int], predictor: Pr
     assert answer.mask.shape == answer.depth.shape == shape
     assert answer.depth.dtype == np.float32
     assert 0 <= answer.depth.min() <= answer.depth.max() <= 1
+
+
+def test_the_fastest_answers_are_those_of_the_exact_network_but_for_rounding(run: Path, scenes: Path) -> None:
+    name = list_pictures(scenes / "bg_fg")[0]
+    plate, frame = read_rgb(list_pictures(scenes / "bg")[0]), read_rgb(name)
+    exact, fast = (Predictor.load(run, exact=exact).with_plate(plate)(frame) for exact in (True, False))
+    np.testing.assert_allclose(fast.mask, exact.mask, atol=0.05)
+    np.testing.assert_allclose(fast.depth, exact.depth, atol=0.05)
+    assert np.abs(fast.mask - exact.mask).mean() < 0.005
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (32, 64), (64, 32)])
@@ -169,7 +178,8 @@ def read(path: Path) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
-def test_files_hold_what_the_predictor_answers(weights: Path, predictor: Predictor, scene: Path) -> None:
+def test_files_hold_what_the_predictor_answers(weights: Path, scene: Path) -> None:
+    predictor = Predictor.load(weights)
     predicted = predict(weights, scene / "plate.png", [scene / "frames"], out=scene / "out")
     kinds = ("mask", "cutout", "depth", "depth_colour", "overview")
     assert predicted.frames == 2

@@ -1,90 +1,21 @@
 """A run that is stopped, killed or harmed goes on, and ends with what it would have had."""
 
-import errno
-import os
 import shutil
 import signal
-import stat
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from chaos import SAME, differences, kill_often
+from chaos import kill_often
 from chaos import small_recipe as chaos_recipe
 from scenes import write_scenes
 from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, EventAccumulator
-from trainings import equal_weights, parameters, read_rows, small_recipe
+from trainings import RECIPE, STEPS, assert_same, back_to, equal_weights, read_rows, send, small_recipe, states
 
 from cleanplate import Recipe, UserError, resume, train
-from cleanplate.models.masknet import MaskNet
-from cleanplate.recipe import Augmentation, Contrast, HueSaturationValue, Phase, Plateau, Sgd
 from cleanplate.train.run import best_row
 from cleanplate.train.state import read_state
-
-RECIPE = small_recipe(
-    optimizer=Sgd(lr=0.5),
-    schedule=Plateau(patience=0, factor=0.2),
-    phases=(Phase(size=32, epochs=4, batch_size=6), Phase(size=64, epochs=2, batch_size=4)),
-    augmentation=Augmentation(hue_saturation_value=HueSaturationValue(), contrast=Contrast()),
-    previews=2,
-)
-STEPS = 4 * 4 + 2 * 6
-"""Of 26 training items."""
-
-
-@pytest.fixture(scope="module")
-def unbroken(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six epochs of a masknet in two phases, whose learning rate falls with the validation loss."""
-    return Path(train(RECIPE, scenes, run=tmp_path_factory.mktemp("unbroken") / "run").run)
-
-
-@pytest.fixture
-def on_call(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Give a function that lets something happen within a given training or validation step."""
-    with monkeypatch.context() as patches:
-
-        def arrange(number: int, happen: Callable[[], Any], *, training: bool = True) -> None:
-            calls, forward = 0, MaskNet.forward
-
-            def watched(self: MaskNet, plate: torch.Tensor, frame: torch.Tensor) -> Any:
-                nonlocal calls
-                calls += self.training == training
-                if calls == number and self.training == training:
-                    calls += 1
-                    changed = happen()
-                    if changed is not None:
-                        plate = plate * changed
-                return forward(self, plate, frame)
-
-            patches.setattr(MaskNet, "forward", watched)
-
-        yield lambda *args, **options: (patches.undo(), arrange(*args, **options))[1]
-
-
-def send(*numbers: int) -> None:
-    for number in numbers:
-        os.kill(os.getpid(), number)
-
-
-def assert_same(run: Path, other: Path) -> None:
-    assert differences(run, other) == []
-    assert all(list(run.glob(pattern)) for pattern in SAME)
-
-
-def states(run: Path) -> list[int]:
-    return sorted(int(path.stem.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*.ckpt"))
-
-
-def back_to(steps: int, run: Path, copy: Path) -> Path:
-    """Return a copy of a run in which the states past a step are gone."""
-    shutil.copytree(run, copy)
-    for state in (copy / "checkpoints").iterdir():
-        if int(state.stem.removeprefix("step-")) > steps:
-            state.unlink()
-    return copy
 
 
 def test_last_three_states_and_the_best_are_kept(unbroken: Path) -> None:
@@ -248,105 +179,14 @@ def test_resume_finds_the_data_where_it_lies_now(scenes: Path, unbroken: Path, t
     assert resume(run, moved).epochs == 6
 
 
+def test_resume_in_no_processes_is_refused(unbroken: Path) -> None:
+    with pytest.raises(UserError, match="--devices 0: give 1 or more"):
+        resume(unbroken, devices=0)
+
+
 def test_resume_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run folder"):
         resume(tmp_path)
-
-
-# Damage
-
-
-def damage(path: Path, how: str) -> None:
-    content = bytearray(path.read_bytes())
-    if how == "cut":
-        del content[len(content) // 2 :]
-    elif how == "empty":
-        content.clear()
-    else:
-        content[{"head": 3, "digest": 30, "start": 60, "middle": len(content) // 2, "end": len(content) - 1}[how]] ^= 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("how", ["head", "digest", "start", "middle", "end", "cut", "empty"])
-def test_a_damaged_state_is_set_aside_and_the_one_before_is_taken(
-    how: str, unbroken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = Path(shutil.copytree(unbroken, tmp_path / "run"))
-    newest = run / "checkpoints" / f"step-{STEPS:09d}.ckpt"
-    damage(newest, how)
-    resume(run)
-    assert f"{newest} is damaged, and set aside as {newest.name}.damaged" in capsys.readouterr().err
-    assert newest.with_name(f"{newest.name}.damaged").exists()
-    assert_same(run, unbroken)
-
-
-def test_a_run_whose_states_are_all_damaged_starts_anew(unbroken: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(unbroken, tmp_path / "run"))
-    for state in (run / "checkpoints").iterdir():
-        damage(state, "middle")
-    resume(run)
-    assert_same(run, unbroken)
-
-
-def test_a_state_never_runs_code(unbroken: Path, tmp_path: Path) -> None:
-    from hashlib import sha256
-
-    path = tmp_path / "state.ckpt"
-    torch.save({"evil": os.system}, tmp_path / "evil")
-    content = (tmp_path / "evil").read_bytes()
-    path.write_bytes(b"cleanplate state 1\n" + sha256(content).digest() + content)
-    with pytest.raises(UserError, match=r"state\.ckpt: holds more than tensors and plain values"):
-        read_state(path)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounting = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", path], capture_output=True, text=True)
-    if mounting.returncode:
-        pytest.skip(f"needs the right to mount a file system: {mounting.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", path], check=True)
-
-
-def test_a_disk_that_is_really_full(small_disk: Path, unbroken: Path, scenes: Path) -> None:
-    run, ballast = small_disk / "run", small_disk / "ballast"
-    ballast.write_bytes(bytes(11_200_000))
-    with pytest.raises(OSError, match="No space left") as error:
-        train(RECIPE, scenes, run=run)
-    assert error.value.filename.startswith(str(run))
-    assert not list(run.rglob(".*"))
-    ballast.unlink()
-    resume(run)
-    assert_same(run, unbroken)
-
-
-@pytest.mark.parametrize("kind", ["full", "short", "read-only"])
-def test_a_disk_that_fills_up_costs_nothing_but_the_time_since_the_last_state(
-    kind: str, unbroken: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, fsync = tmp_path / "run", os.fsync
-
-    def full(number: int) -> None:
-        is_file = stat.S_ISREG(os.fstat(number).st_mode)
-        if is_file and len(list((run / "checkpoints").glob("step-*"))) >= 2:
-            if kind == "short":
-                os.ftruncate(number, 100)
-            number = errno.EROFS if kind == "read-only" else errno.ENOSPC
-            raise OSError(number, os.strerror(number))
-        fsync(number)
-
-    with monkeypatch.context() as patches:
-        patches.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match=r"No space left|Read-only") as error:
-            train(RECIPE, scenes, run=run)
-    assert error.value.filename == str(run / "epochs" / "002.safetensors")
-    assert states(run) == [4, 8]
-    assert not list(run.rglob(".*"))
-    resume(run)
-    assert_same(run, unbroken)
 
 
 # Recipes that change
@@ -399,63 +239,6 @@ def test_what_cannot_change_within_a_run_is_refused(old: str, new: str, unbroken
     edit(run, old, new)
     with pytest.raises(UserError, match="cannot change within a run; give --take state"):
         resume(run, take="file")
-
-
-# Pictures that break, losses that are no numbers, and memory that runs out
-
-
-def test_pictures_that_break_in_mid_epoch_cost_nothing(
-    unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
-) -> None:
-    run, data = tmp_path / "run", Path(shutil.copytree(scenes, tmp_path / "data"))
-    masks, away = data / "bg_fg_mask", data / "away"
-    on_call(7, lambda: masks.rename(away) and None)
-    with pytest.raises(UserError, match=r"bg_fg_mask/.*: no such picture"):
-        train(RECIPE, data, run=run)
-    assert states(run)[-1] == 7
-    away.rename(masks)
-    resume(run)
-    assert_same(run, unbroken)
-
-
-def test_a_loss_that_is_no_number_stops_the_run_before_it_does_harm(
-    unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
-) -> None:
-    run = tmp_path / "run"
-    on_call(7, lambda: float("nan"))
-    with pytest.raises(UserError, match=r"the loss is nan at step 6 \(items \[\d+, .*\]\); lower optimizer.lr"):
-        train(RECIPE, scenes, run=run)
-    assert states(run)[-1] == 6
-    resume(run)
-    assert_same(run, unbroken)
-
-
-def test_steps_without_a_finite_loss_can_be_left_out(
-    scenes: Path, tmp_path: Path, on_call: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe = RECIPE.model_copy(update={"skip_nonfinite": 1})
-    on_call(7, lambda: float("nan"))
-    train(recipe, scenes, run=tmp_path / "run")
-    said = " ".join(capsys.readouterr().err.split())
-    assert "note: the loss is nan at step 6" in said
-    assert "left out, 1 of skip_nonfinite=1" in said
-    assert all(value.isfinite().all() for value in parameters(tmp_path / "run").values())
-    assert len(read_rows(tmp_path / "run")) == 6
-
-
-def test_memory_that_runs_out_in_a_later_phase_is_one_line_and_the_run_goes_on(
-    unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
-) -> None:
-    run = tmp_path / "run"
-
-    def fail() -> None:
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …")
-
-    on_call(17, fail)
-    with pytest.raises(UserError, match=r"phases\.1: a batch of 4 at 64x64 does not fit in memory; lower"):
-        train(RECIPE, scenes, run=run)
-    resume(run)
-    assert_same(run, unbroken)
 
 
 def test_weights_of_every_epoch_stay(unbroken: Path) -> None:

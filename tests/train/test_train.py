@@ -1,9 +1,6 @@
 """Training, through `train` and `resume`: what a run folder holds, what it learns, how it goes on."""
 
-import csv
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALA
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from trainings import equal_weights, parameters, read_rows, small_recipe
 
-from cleanplate import Recipe, UserError, resume, train
+from cleanplate import UserError, train
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import PhasedData
 from cleanplate.data.split import split_items
@@ -277,76 +274,6 @@ def test_some_items_without_depth_are_no_hindrance(dataset: Path, tmp_path: Path
     trained = train(recipe, dataset, run=tmp_path / "run")
     assert np.isfinite(trained.best["train/ssim"])
     assert trained.best["validation/abs_rel"] is None
-
-
-# What goes wrong
-
-
-@pytest.mark.filterwarnings("ignore:Encountered `nan`")
-def test_loss_that_is_not_finite_names_the_items_and_the_mend(scenes: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(optimizer=Sgd(lr=1e30), phases=(Phase(size=32, epochs=3, batch_size=4),))
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+ \(items \[\d+, .*\]\); lower optimizer.lr"):
-        train(recipe, scenes, run=tmp_path / "run")
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("part", ["train", "validation"])
-def test_picture_that_ends_early_is_named_and_the_training_goes_on_once_it_is_mended(
-    workers: int, part: str, tmp_path: Path
-) -> None:
-    data = write_scenes(tmp_path / "data", plates=3)
-    recipe = small_recipe(split={"kind": "random", "train": 0.5}, compute=PLAIN.model_copy(update={"workers": workers}))
-    broken = data / "bg_fg" / f"{name_of_an_item(data, recipe, part)}.png"
-    normalisation_of(ModestFolder(data))  # kept in the data set, or it would be this that finds the fault
-    with broken_file(broken), pytest.raises(UserError, match=rf"^{broken}: the picture ends early [^\n]*$"):
-        train(recipe, data, run=tmp_path / "run")
-    if part == "train":  # found before the run began, when the references were fitted
-        assert not (tmp_path / "run").exists()
-    else:
-        assert resume(tmp_path / "run").epochs == 1
-
-
-@contextmanager
-def broken_file(path: Path) -> Iterator[None]:
-    """Let a file end early for a while."""
-    content = path.read_bytes()
-    path.write_bytes(content[:-30])
-    yield
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("part", ["train", "seen"])
-def test_an_item_that_cannot_be_read_can_be_left_out(workers: int, part: str, tmp_path: Path) -> None:
-    data = write_scenes(tmp_path / "data", plates=20)
-    recipe = small_recipe(
-        split={"kind": "random"}, on_bad_item="skip", previews=36, compute=PLAIN.model_copy(update={"workers": workers})
-    )
-    name = name_of_an_item(data, recipe, part)
-    with broken_file(data / "bg_fg" / f"{name}.png"):
-        train(recipe, data, run=tmp_path / "run")
-    with (tmp_path / "run" / "skipped.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert ModestFolder(data).name(int(row["item"])) == name
-    assert "ends early" in row["fault"]
-    train(recipe, data, run=tmp_path / "whole")
-    assert not equal_weights(tmp_path / "run", tmp_path / "whole") or part == "seen"
-    assert read_rows(tmp_path / "run") != read_rows(tmp_path / "whole")
-
-
-def test_more_than_one_item_of_a_hundred_is_too_much_to_leave_out(tmp_path: Path) -> None:
-    data = write_scenes(tmp_path / "data", plates=20)
-    for path in sorted((data / "bg_fg_mask").iterdir())[:3]:
-        path.write_bytes(b"")
-    with pytest.raises(UserError, match=r"\.png: .*; on_bad_item=skip leaves out 1 items at most, 1 % of all"):
-        train(small_recipe(on_bad_item="skip"), data, run=tmp_path / "run")
-
-
-def name_of_an_item(data: Path, recipe: Recipe, part: str) -> str:
-    folder = ModestFolder(data)
-    split = split_items(folder, recipe.split)
-    items: Sequence[int] = split.train if part == "train" else split.parts["seen"]
-    return folder.name(items[-1])
 
 
 def test_run_folder_that_holds_something_is_not_written_over(run: Path, scenes: Path, tmp_path: Path) -> None:

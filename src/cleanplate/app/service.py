@@ -14,6 +14,7 @@ from cleanplate.app.plates import KeptPlate
 from cleanplate.errors import UserError
 from cleanplate.pictures import PictureTooLargeError, decode_rgb, encode
 from cleanplate.predict.predictor import Answer, Predictor
+from cleanplate.predict.render import render_cutout, render_mask
 
 
 class Output(StrEnum):
@@ -98,7 +99,7 @@ class Service:
             case Output.MASK:
                 return encode(mask)
             case Output.CUTOUT:
-                return encode(np.dstack([picture, mask]))
+                return encode(render_cutout(picture, answer.mask))
             case Output.MAPS:
                 low, high = (np.zeros_like(mask),) * 2 if depth is None else (depth & 255, depth >> 8)
                 # for programs near by, such as the page: time counts more than bytes
@@ -127,4 +128,4 @@ class Service:
 def _to_integers(answer: Answer) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the mask as uint8 and the depth as uint16."""
     depth = None if answer.depth is None else (answer.depth * 65535).round().astype(np.uint16)
-    return (answer.mask * 255).round().astype(np.uint8), depth
+    return render_mask(answer.mask), depth

@@ -1,4 +1,4 @@
-"""Commands that make, check and measure data sets."""
+"""Commands that make, check, measure and pack data sets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,10 @@ import typer
 
 from cleanplate.cli.options import Json, Seed, Workers, as_yaml, tell, warn
 
-data_app = typer.Typer(help="Make, check and measure data sets.")
+data_app = typer.Typer(help="Make, check, measure and pack data sets.")
+
+MOST_FAULTS = 20
+"""So many are printed one by one."""
 
 
 @data_app.command("museum")
@@ -58,6 +61,26 @@ def data_compose(
     tell(as_json, made, f"{made.path}: {made.items} frames of {made.plates} plates and {made.cutouts} cutouts")
 
 
+@data_app.command("label-depth")
+def data_label_depth(
+    data: Annotated[Path, typer.Argument(help="A data set folder, or a folder of plates.")],
+    model: Annotated[Path, typer.Option(help="A monocular depth network, an .onnx file.")],
+    description: Annotated[
+        str | None,
+        typer.Option(help="midas, depth-anything or a YAML file.", show_default="the YAML beside the model"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Label frames or plates with relative depth from a monocular network, where they have none; goes on when stopped.
+
+    Example: cleanplate data label-depth rooms --model model-f6b98070.onnx --description midas
+    """
+    from cleanplate.data.label_depth import label_depth
+
+    made = label_depth(data, model, description=description)
+    tell(as_json, made, f"{made.path}: {made.labelled} labelled, {made.already} had a label already")
+
+
 @data_app.command("check")
 def data_check(
     data: Annotated[Path, typer.Argument(help="A data set folder.")],
@@ -92,6 +115,31 @@ def data_stats(
 
     statistics = stats(data, sheet=sheet)
     tell(as_json, statistics, as_yaml(statistics))
+
+
+@data_app.command("pack")
+def data_pack(
+    data: Annotated[Path, typer.Argument(help="A data set folder, or the zip of one.")],
+    out: Annotated[
+        Path | None, typer.Argument(help="A folder to make, of packs alone; for a zip.", show_default="DATA itself")
+    ] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Pixels a side, again and again.", show_default="96")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads to work with.", show_default="one a core")] = None,
+    as_json: Json = False,
+) -> None:
+    """Decode and resize a data set once, for training; go on with that, or verify it.
+
+    Example: cleanplate data pack museum --size 96 --size 160
+    """
+    from cleanplate.data.packing import pack
+
+    packed = pack(data, out, sizes=size or [96], workers=workers)
+    for fault in packed.faults[:MOST_FAULTS]:
+        warn(f"left out {fault}")
+    if len(packed.faults) > MOST_FAULTS:
+        warn(f"left out {len(packed.faults) - MOST_FAULTS:,} more items; `cleanplate data check` names them all")
+    sizes = ", ".join(f"{size}x{size}" for size in packed.sizes)
+    tell(as_json, packed, f"{packed.path}: {packed.items:,} items packed at {sizes}, {packed.bytes / 1e9:.2f} GB")
 
 
 @data_app.callback(invoke_without_command=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Data = Annotated[Path, typer.Option("--data", help="A data set folder.")]
-Weights = Annotated[Path, typer.Option("--weights", help="A run folder or a .safetensors file.")]
+Weights = Annotated[Path, typer.Option("--weights", help="A run folder, a .safetensors or an .onnx file.")]
 Seed = Annotated[int, typer.Option(min=0, help="Everything drawn at random follows from it.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, again and again.")

@@ -10,10 +10,11 @@ from typer.core import TyperGroup
 
 from cleanplate import __version__
 from cleanplate.cli.data import data_app
+from cleanplate.cli.export import export
 from cleanplate.cli.options import warn
 from cleanplate.cli.serving import serve
 from cleanplate.cli.training import compare, experiments, lr_range, recipes, train
-from cleanplate.cli.use import evaluate, predict
+from cleanplate.cli.use import evaluate, plate, predict
 from cleanplate.errors import UserError
 
 
@@ -44,7 +45,9 @@ app.command()(train)
 app.command()(compare)
 app.command()(experiments)
 app.command()(evaluate)
+app.command()(plate)
 app.command()(predict)
+app.command()(export)
 app.command("app")(serve)
 
 
@@ -93,4 +96,5 @@ _MACHINE_FAULTS = {
     errno.EEXIST: "choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "check the path",
+    errno.EIO: "see whether the disk or the terminal is still there",
 }

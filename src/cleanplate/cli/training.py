@@ -44,6 +44,7 @@ def train(
         int | None,
         typer.Option(help="Processes to train in, a device each.", show_default="1, or as before"),
     ] = None,
+    no_pack: Annotated[bool, typer.Option("--no-pack", help="Neither make nor read packs of the data set.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a network as a recipe says, or go on with a run.
@@ -58,7 +59,9 @@ def train(
             )
         from cleanplate.train.fit import resume as resume_run
 
-        trained = resume_run(resume, data, stop_after=stop_after, epochs_now=epochs_now, take=take, devices=devices)
+        trained = resume_run(
+            resume, data, stop_after=stop_after, epochs_now=epochs_now, take=take, devices=devices, pack=not no_pack
+        )
         _tell_trained(as_json, trained)
         return
     if take:
@@ -81,7 +84,7 @@ def train(
             )
         from cleanplate.train.rehearsal import format_rehearsal, rehearse
 
-        rehearsal = rehearse(recipe, data, run=run, settings=settings or ())
+        rehearsal = rehearse(recipe, data, run=run, settings=settings or (), pack=not no_pack)
         tell(as_json, rehearsal, format_rehearsal(rehearsal))
         return
     numbers = None if seeds is None else _read_seeds(seeds)
@@ -99,10 +102,11 @@ def train(
             stop_after=stop_after,
             epochs_now=epochs_now,
             devices=1 if devices is None else devices,
+            pack=not no_pack,
         )
         _tell_trained(as_json, trained)
     else:
-        all_trained = train_seeds(recipe, data, numbers, run=run, settings=settings or ())
+        all_trained = train_seeds(recipe, data, numbers, run=run, settings=settings or (), pack=not no_pack)
         said = "\n".join(map(_say_trained, all_trained))
         runs = " ".join(one.run for one in all_trained)
         tell(
@@ -213,5 +217,5 @@ def experiments(
     from cleanplate.compare.report import format_text
     from cleanplate.experiments import run_experiment
 
-    comparison = run_experiment(name, data, out=out, scale=scale, seeds=_read_seeds(seeds) if seeds else ())
+    comparison = run_experiment(name, data, out=out, scale=scale, seeds=None if seeds is None else _read_seeds(seeds))
     tell(as_json, comparison, format_text(comparison))

@@ -30,20 +30,50 @@ def evaluate(
 
 
 def predict(
-    frames: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    frames: Annotated[list[Path], typer.Argument(help="Pictures, folders of pictures, videos, or patterns of them.")],
     weights: Weights,
     plate: Annotated[Path, typer.Option(help="The same scene with nobody in it.")],
     out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("predictions"),
     size: Annotated[
         int | None, typer.Option(help="Pixels of the longer side that the network sees.", show_default="its training's")
     ] = None,
+    onto: Annotated[
+        str | None, typer.Option(metavar="BACKGROUND", help="Put the people on a picture, or a colour: '#00ff00'.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="Write no more than this: mask, cutout, depth, depth_metres, depth_colour, onto, overview.",
+            show_default="all",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Predict mask and depth of pictures of one scene.
+    """Predict mask and depth of pictures and videos of one scene.
 
-    Example: cleanplate predict --weights runs/first --plate plate.jpg frame.jpg
+    Example: cleanplate predict --weights runs/first --plate plate.jpg frame.jpg talk.mp4 --onto beach.jpg
     """
     from cleanplate.predict.pictures import predict as predict_pictures
 
-    predicted = predict_pictures(weights, plate, frames, out=out, size=size)
-    tell(as_json, predicted, f"{predicted.out}: {len(predicted.files)} pictures of {predicted.frames} frames")
+    predicted = predict_pictures(weights, plate, frames, out=out, size=size, onto=onto, only=only)
+    tell(as_json, predicted, f"{predicted.out}: {len(predicted.files)} files of {predicted.frames} frames")
+
+
+def plate(
+    footage: Annotated[Path, typer.Argument(help="A video, or a folder of pictures, of a camera that stands still.")],
+    out: Annotated[Path, typer.Option(help="The picture to write; NAME_share.png comes beside it.")] = Path(
+        "plate.png"
+    ),
+    samples: Annotated[int, typer.Option(min=3, help="How many frames to look at, spread over the footage.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Find the clean plate of footage in which people do not stay for good.
+
+    Example: cleanplate plate talk.mp4 --out plate.png
+    """
+    from cleanplate.predict.plate import make_plate
+
+    made = make_plate(footage, out, samples=samples)
+    text = f"{made.plate}: of {made.frames} frames; {made.seldom_seen:.1%} of it were seen empty in under 30 % of them"
+    tell(as_json, made, f"{text} (dark in {made.share})")

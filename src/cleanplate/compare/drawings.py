@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cleanplate.compare.summary import Group, Loaded
-from cleanplate.data.modest import ModestFolder
+from cleanplate.data.source import DataSet
 from cleanplate.data.split import split_items
 from cleanplate.predict.predictor import Predictor
 from cleanplate.sheet import colour_depth, draw_sheet
@@ -48,7 +48,7 @@ def draw_curves(groups: Sequence[tuple[Group, list[Loaded]]], note: str) -> byte
     return as_png(figure, dpi=90)
 
 
-def draw_predictions(groups: Sequence[tuple[Group, list[Loaded]]], folder: ModestFolder, note: str) -> np.ndarray:
+def draw_predictions(groups: Sequence[tuple[Group, list[Loaded]]], folder: DataSet, note: str) -> np.ndarray:
     """Return a sheet of the same validation items, each recipe's first run beside the truth.
 
     Args:
@@ -60,7 +60,7 @@ def draw_predictions(groups: Sequence[tuple[Group, list[Loaded]]], folder: Modes
         `(height, width, 3)` uint8 RGB.
     """
     firsts = [runs[0] for _, runs in groups]
-    networks = [Predictor.load(run.run.path) for run in firsts]
+    networks = [Predictor.load(run.run.path, exact=True) for run in firsts]
     with_depth = [run.environment["depth"] is not None and run.recipe.model != "masknet" for run in firsts]
     captions = ["plate", "frame", "mask: truth", *(f"mask: {letter(number)}" for number in range(len(groups)))]
     if any(with_depth):

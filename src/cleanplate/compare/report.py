@@ -21,7 +21,8 @@ from cleanplate.compare.summary import (
     rank,
     require_comparable,
 )
-from cleanplate.data.modest import ModestFolder
+from cleanplate.data.opening import open_data
+from cleanplate.data.source import DataSet
 from cleanplate.errors import UserError
 from cleanplate.files import write_bytes, write_text
 from cleanplate.metrics import NAMES
@@ -79,15 +80,16 @@ def compare(
         sections: further parts of the page, shown first.
 
     Raises:
-        UserError: a run is none, or they were trained on different data or splits.
+        UserError: a run is none or given twice, or they were trained on different data or splits.
     """
     if not runs:
         raise UserError("give at least one run folder to compare")
+    if len({Path(path).resolve() for path in runs}) < len(runs):
+        raise UserError(f"{' '.join(map(str, runs))}: give each run once")
     loaded = [Loaded(path) for path in runs]
     require_comparable(loaded)
     groups = group_by_recipe(loaded)
     folder_out = Path(out)
-    folder_out.mkdir(parents=True, exist_ok=True)
     comparison = Comparison(
         data=loaded[0].environment["data"],
         groups=[group for group, _ in groups],
@@ -95,11 +97,14 @@ def compare(
         notes=_notes([group for group, _ in groups]),
         out=str(folder_out),
     )
-    write_bytes(folder_out / "curves.png", draw_curves(groups, note))
+    curves = draw_curves(groups, note)
     folder = _find_data(data or comparison.data, loaded[0])
-    if folder:
-        write_picture(folder_out / "predictions.png", draw_predictions(groups, folder, note))
-    page = [*sections, *_sections(comparison, groups, folder_out, predictions=folder is not None)]
+    predictions = draw_predictions(groups, folder, note) if folder else None
+    folder_out.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder_out / "curves.png", curves)
+    if predictions is not None:
+        write_picture(folder_out / "predictions.png", predictions)
+    page = [*sections, *_sections(comparison, groups, folder_out, predictions=predictions is not None)]
     write_text(folder_out / "compare.json", json.dumps(comparison.model_dump(mode="json"), indent=1) + "\n")
     for name in ("compare.md", "compare.html"):
         content = {"title": title, "note": note, "data": comparison.data, "sections": page}
@@ -107,10 +112,10 @@ def compare(
     return comparison
 
 
-def _find_data(path: Path | str, run: Loaded) -> ModestFolder | None:
+def _find_data(path: Path | str, run: Loaded) -> DataSet | None:
     """Return the data set that the predictions are drawn from; None, with a note, where it is not to be had."""
     try:
-        folder = ModestFolder(path)
+        folder = open_data(path)
     except UserError as error:
         say(f"note: no predictions are drawn: {error}")
         return None

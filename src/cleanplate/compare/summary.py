@@ -148,10 +148,16 @@ def require_comparable(runs: Sequence[Loaded]) -> None:
 
 
 def group_by_recipe(runs: Sequence[Loaded]) -> list[tuple[Group, list[Loaded]]]:
-    """Return the runs of each recipe together, whatever their seeds, in the order of their first."""
-    members: dict[str, list[Loaded]] = {}
+    """Return the runs of each recipe together, in the order of their first.
+
+    A second run of the same seed stands by itself: it adds nothing to the deviation over seeds.
+    """
+    members: dict[tuple[str, int], list[Loaded]] = {}
     for run in runs:
-        members.setdefault(run.recipe.model_copy(update={"seed": 0}).to_yaml(), []).append(run)
+        name, repeat = run.recipe.model_copy(update={"seed": 0}).to_yaml(), 0
+        while any(other.recipe.seed == run.recipe.seed for other in members.get((name, repeat), ())):
+            repeat += 1
+        members.setdefault((name, repeat), []).append(run)
     names = [group[0].recipe.name for group in members.values()]
     groups = []
     for group in members.values():

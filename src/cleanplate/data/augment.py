@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
-from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torch import Tensor
 
 from cleanplate.data.source import Batch
@@ -45,30 +45,56 @@ def augment(
         return plate, frame
     draws = [np.random.default_rng([seed, epoch, index]).random((2, 6)) for index in indices]
     both = torch.as_tensor(np.stack(draws), dtype=plate.dtype, device=plate.device)
-    changed = []
-    for pictures, draw in zip((plate, frame), both.unbind(1), strict=True):
-        if settings.hue_saturation_value:
-            pictures = _shift_hsv(pictures, draw[:, :4], settings.hue_saturation_value)
-        if settings.contrast:
-            pictures = _scale(pictures, draw[:, 4:], settings.contrast)
-        changed.append(pictures)
-    return changed[0], changed[1]
+    one_by_one = plate.device.type == "cpu" and plate.dtype == torch.float32
+    change = _change_one_by_one if one_by_one else _change_together
+    return change(plate, both[:, 0], settings), change(frame, both[:, 1], settings)
 
 
-def _shift_hsv(pictures: Tensor, draw: Tensor, settings: HueSaturationValue) -> Tensor:
-    chosen = draw[:, 0] < settings.probability
-    if not chosen.any():
-        return pictures
-    limits = draw.new_tensor([settings.hue * 2 * math.pi / 180, settings.saturation / 255, settings.value / 255])
-    shift = (draw[chosen, 1:] * 2 - 1) * limits
-    hsv = rgb_to_hsv(pictures[chosen]) + shift[:, :, None, None]
-    hue, others = hsv[:, :1].remainder(2 * math.pi), hsv[:, 1:].clamp(0, 1)
-    pictures = pictures.clone()
-    pictures[chosen] = hsv_to_rgb(torch.cat([hue, others], 1))
+def _change_together(pictures: Tensor, draw: Tensor, settings: Augmentation) -> Tensor:
+    """Change pictures as an accelerator does it best."""
+    if hsv := settings.hue_saturation_value:
+        from kornia.color import hsv_to_rgb, rgb_to_hsv
+
+        chosen, shift = _shifts(draw, hsv)
+        if chosen.any():
+            values = rgb_to_hsv(pictures[chosen]) + shift[chosen, :, None, None]
+            hue, others = values[:, :1].remainder(2 * math.pi), values[:, 1:].clamp(0, 1)
+            pictures = pictures.clone()
+            pictures[chosen] = hsv_to_rgb(torch.cat([hue, others], 1))
+    if settings.contrast:
+        chosen, factor = _factors(draw, settings.contrast)
+        pictures = (pictures * torch.where(chosen, factor, 1)[:, None, None, None]).clamp(0, 1)
     return pictures
 
 
-def _scale(pictures: Tensor, draw: Tensor, settings: Contrast) -> Tensor:
-    chosen = draw[:, 0] < settings.probability
-    factor = torch.where(chosen, 1 + (draw[:, 1] * 2 - 1) * settings.limit, 1)
-    return (pictures * factor[:, None, None, None]).clamp(0, 1)
+def _change_one_by_one(pictures: Tensor, draw: Tensor, settings: Augmentation) -> Tensor:
+    """Change pictures as a processor does it best: those alone that are chosen, each while it is in the cache."""
+    pictures = pictures.clone()
+    views = pictures.permute(0, 2, 3, 1).numpy()
+    if settings.hue_saturation_value:
+        chosen, shift = _shifts(draw, settings.hue_saturation_value)
+        hsv = np.empty_like(views[0], order="C")
+        lowest, highest = np.zeros_like(hsv), np.tile(np.array([math.inf, 1, 1], np.float32), (*hsv.shape[:2], 1))
+        for number in chosen.nonzero()[:, 0].tolist():
+            hue, saturation, value = shift[number].tolist()
+            cv2.cvtColor(np.ascontiguousarray(views[number]), cv2.COLOR_RGB2HSV, dst=hsv)
+            shifted = (math.degrees(hue) % 360, saturation, value, 0.0)  # OpenCV takes a hue past 360 round
+            cv2.add(hsv, shifted, dst=hsv)  # type: ignore[call-overload]  # its stub knows no colours
+            cv2.max(cv2.min(hsv, highest, dst=hsv), lowest, dst=hsv)
+            views[number] = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    if settings.contrast:
+        chosen, factor = _factors(draw, settings.contrast)
+        for number in chosen.nonzero()[:, 0].tolist():
+            pictures[number].mul_(float(factor[number])).clamp_(0, 1)
+    return pictures
+
+
+def _shifts(draw: Tensor, settings: HueSaturationValue) -> tuple[Tensor, Tensor]:
+    """Return which pictures are changed, `(B,)` bool, and how far, `(B, 3)`: hue in radians, saturation and value."""
+    limits = draw.new_tensor([settings.hue * 2 * math.pi / 180, settings.saturation / 255, settings.value / 255])
+    return draw[:, 0] < settings.probability, (draw[:, 1:4] * 2 - 1) * limits
+
+
+def _factors(draw: Tensor, settings: Contrast) -> tuple[Tensor, Tensor]:
+    """Return which pictures are changed, `(B,)` bool, and by which factor, `(B,)`."""
+    return draw[:, 4] < settings.probability, 1 + (draw[:, 5] * 2 - 1) * settings.limit

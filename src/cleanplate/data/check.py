@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from cleanplate.cores import count_cores
 from cleanplate.data.card import read_card
 from cleanplate.data.modest import FIELDS, FILE_MAP, find_folder, find_picture, read_file_map
-from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError, one_line
 from cleanplate.files import require_file, require_folder
 from cleanplate.pictures import PICTURE_SUFFIXES, decode

@@ -1,18 +1,19 @@
 """Compose photographs into a data set: RGBA cutouts pasted into plates."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from pydantic import BaseModel
 
 from cleanplate import __version__
-from cleanplate.data.writer import Item, count_cores, write_dataset
+from cleanplate.cores import count_cores
+from cleanplate.data.writer import Item, write_dataset
 from cleanplate.errors import UserError
 from cleanplate.files import require_folder, require_vacant
 from cleanplate.pictures import (
@@ -26,6 +27,8 @@ from cleanplate.pictures import (
     write_picture,
 )
 from cleanplate.progress import track
+
+T = TypeVar("T")
 
 CUTOUTS_PER_JOB = 16
 FAINT = 16
@@ -109,8 +112,8 @@ def compose(
     _check_settings(size, places, scale, people, seed, workers)
     require_vacant(out := Path(out))
     skipped: list[str] = []
-    plate_files = _keep_usable(plates, "plate", _try_plate, skipped)
-    cutout_files = _keep_usable(cutouts, "cutout", read_rgba, skipped)
+    plate_files = [path for path, _ in read_usable(plates, "plate", _try_plate, skipped)]
+    cutout_files = [path for path, _ in read_usable(cutouts, "cutout", read_rgba, skipped)]
     jobs = [
         _Job(plate, number, _find_depth(plate), tuple(cutout_files), first, size, places, scale, people, seed)
         for number, plate in enumerate(plate_files)
@@ -141,12 +144,12 @@ def paste(
     """Paste cutouts into a plate, those whose foot is higher first: they stand farther away.
 
     Args:
-        plate: `(H, W, 3)` uint8 RGB.
+        plate: `(H, W, 3)` RGB of 0 to 255, uint8 or float32.
         depth: `(H, W)` uint16 of the plate, or None.
         placed: the cutouts.
 
     Returns:
-        Frame as plate, mask `(H, W)` uint8 (the alpha of all cutouts together), depth as given.
+        Frame `(H, W, 3)` uint8, mask `(H, W)` uint8 (the alpha of all cutouts together), depth as given.
     """
     frame = plate.astype(np.float32)
     plate_share = np.ones(plate.shape[:2], np.float32)
@@ -184,24 +187,32 @@ def _check_settings(
         raise UserError(f"--scale {low} {high}: give two shares of the frame's height, above 0, at most 1, least first")
 
 
-def _keep_usable(folder: Path | str, what: str, read: Callable[[Path], Any], skipped: list[str]) -> list[Path]:
-    """Read every picture once and return those that can be read; the faults of the others are added to `skipped`."""
-    paths = list_pictures(require_folder(folder, f"folder of {what}s"))
+def read_usable(
+    folder: Path | str, what: str, read: Callable[[Path], T], skipped: list[str]
+) -> Iterator[tuple[Path, T]]:
+    """Read every picture of a folder and yield those that can be read; the faults of the others go to `skipped`.
+
+    Raises:
+        UserError: there is no such folder, or nothing in it can be used.
+    """
+    paths, faults = list_pictures(require_folder(folder, f"folder of {what}s")), []
     with ThreadPoolExecutor(count_cores()) as pool:
-        faults = list(track(pool.map(lambda path: _fault_of(path, read), paths), len(paths), f"reading {what}s"))
-    found = [fault for fault in faults if fault]
-    if len(found) == len(paths):
-        raise UserError(f"{folder}: none of its {len(paths)} pictures can be used as a {what}; the first: {found[0]}")
-    skipped.extend(found)
-    return [path for path, fault in zip(paths, faults, strict=True) if not fault]
+        tried = pool.map(lambda path: _try_to_read(path, read), paths)
+        for path, (picture, fault) in zip(paths, track(tried, len(paths), f"reading {what}s"), strict=True):
+            if fault:
+                faults.append(fault)
+            else:
+                yield path, picture
+    if len(faults) == len(paths):
+        raise UserError(f"{folder}: none of its {len(paths)} pictures can be used as a {what}; the first: {faults[0]}")
+    skipped.extend(faults)
 
 
-def _fault_of(path: Path, read: Callable[[Path], Any]) -> str:
+def _try_to_read(path: Path, read: Callable[[Path], Any]) -> tuple[Any, str]:
     try:
-        read(path)
+        return read(path), ""
     except UserError as error:
-        return str(error)
-    return ""
+        return None, str(error)
 
 
 def _try_plate(path: Path) -> None:
@@ -269,24 +280,28 @@ def _place(
 ) -> Placed:
     """Draw a size and a place within the frame for a cutout; one that would be wider than the frame becomes smaller."""
     factor = min(rng.uniform(*scale) * frame[0] / cutout.shape[0], frame[1] / cutout.shape[1])
-    cutout = _resize(cutout[:, ::-1] if mirror else cutout, factor)
+    cutout = resize(cutout[:, ::-1] if mirror else cutout, factor)
     x, y = (int(rng.integers(frame[axis] - cutout.shape[axis], endpoint=True)) for axis in (1, 0))
     return Placed(cutout, x, y)
 
 
 @lru_cache(maxsize=256)
 def _read_cutout(path: Path, size: int) -> np.ndarray:
-    """Read a cutout, cropped to what can be seen, at most `size` pixels a side, as `Placed` wants it."""
-    cutout = read_rgba(path)
+    return trim(read_rgba(path), size)
+
+
+def trim(cutout: np.ndarray, size: int) -> np.ndarray:
+    """Return an RGBA picture cropped to what can be seen, at most `size` pixels a side, as `Placed` wants it."""
     x, y, width, height = cv2.boundingRect((cutout[..., 3] >= FAINT).astype(np.uint8))
     cutout = cutout[y : y + height, x : x + width].astype(np.float32)
     # Colours count by their alpha from here on, else resizing would mix in the dark that lies beyond the edge.
     cutout[..., 3] /= 255
     cutout[..., :3] *= cutout[..., 3:]
-    return _resize(cutout, min(1.0, size / max(width, height)))
+    return resize(cutout, min(1.0, size / max(width, height)))
 
 
-def _resize(picture: np.ndarray, factor: float) -> np.ndarray:
+def resize(picture: np.ndarray, factor: float) -> np.ndarray:
+    """Return a picture so many times as large, at least a pixel a side."""
     width, height = (max(1, round(side * factor)) for side in picture.shape[1::-1])
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
 

@@ -8,14 +8,11 @@ from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cleanplate.data.card import read_card
-from cleanplate.data.source import Batch
+from cleanplate.data.source import Batch, Pictures
 from cleanplate.errors import UserError
 from cleanplate.files import require_file, require_folder
 from cleanplate.pictures import PICTURE_SUFFIXES, Canvas, read_depth, read_mask, read_rgb
@@ -36,23 +33,11 @@ CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 MODEST_FRAME = re.compile(r"bg\d+_(fg\d+)_\d+")
 
 
-class Pictures(NamedTuple):
-    """One item as it lies on disk; all of one height and width."""
-
-    plate: np.ndarray
-    """`(H, W, 3)` uint8 RGB."""
-    frame: np.ndarray
-    """`(H, W, 3)` uint8 RGB."""
-    mask: np.ndarray
-    """`(H, W)` uint8, 255 where foreground."""
-    depth: np.ndarray | None
-    """`(H, W)` uint16, 0 nearest; None where there is no label."""
-
-
 class ModestFolder:
     """A data set folder as a source: its index in memory, its pictures opened when they are asked for.
 
-    The index takes some 100 bytes an item, so that 400,000 items need not fit a small machine's memory as pictures.
+    The index takes some 100 bytes an item, so that 400,000 items need not fit a small machine's memory as pictures. The
+    folder may be one within a zip, a `ZipPath`.
 
     Raises:
         UserError: there is no such folder, or its file map is missing, empty or broken.
@@ -67,8 +52,11 @@ class ModestFolder:
             more = f" (and {len(faults) - 1} more; see `cleanplate data check`)" if len(faults) > 1 else ""
             raise UserError(f"{faults[0]}{more}")
         self._labelled = self._names["depth"] != b""
+        self.folders = self._find_folders()
+
+    def _find_folders(self) -> dict[str, Path]:
         needed = FIELDS if self._labelled.any() else FIELDS[:3]
-        self.folders = {field: find_folder(self.path, field) for field in needed}
+        return {field: find_folder(self.path, field) for field in needed}
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -86,13 +74,21 @@ class ModestFolder:
         """
         return find_picture(self.folders[field], self.name(index, field))
 
+    def files(self, index: int) -> dict[str, Path]:
+        """Return the files of one item, none for a depth that it has not.
+
+        Raises:
+            UserError: as `find` does.
+        """
+        return {field: self.find(index, field) for field in FIELDS if self.name(index, field)}
+
     def read(self, index: int) -> Pictures:
         """Read one item at its own size.
 
         Raises:
             UserError: a picture is missing, unreadable or of another size than its frame.
         """
-        paths = {field: self.find(index, field) for field in FIELDS if self.name(index, field)}
+        paths = self.files(index)
         pictures = Pictures(
             _read_plate(paths["plate"], paths["plate"].stat().st_mtime_ns),
             read_rgb(paths["frame"]),
@@ -109,18 +105,9 @@ class ModestFolder:
         Raises:
             UserError: as `read` does.
         """
-        items = [_on_canvas(self.read(index), size) for index in indices]
-        plates, frames, masks, depths, valids = zip(*items, strict=True)
-        valid = torch.from_numpy(np.stack(valids))[:, None]
-        return Batch(
-            plate=_channels_first(plates),
-            frame=_channels_first(frames),
-            mask=torch.from_numpy(np.stack(masks).astype(np.float32) / 255)[:, None],
-            depth=torch.from_numpy(np.stack(depths).astype(np.float32) / 65535)[:, None],
-            has_depth=torch.from_numpy(self.labelled()[list(indices)]),
-            valid=None if valid.all() else valid,
-            indices=torch.tensor(indices, dtype=torch.int64),
-        )
+        items = [on_canvas(self.read(index), size) for index in indices]
+        plate, frame, mask, depth, inner = (np.stack(field) for field in zip(*items, strict=True))
+        return Batch.of(plate, frame, mask, depth, inner, self.labelled()[list(indices)], indices)
 
     def plates(self) -> np.ndarray:
         """Return each item's plate, `(N,)`, as bytes that tell plates apart."""
@@ -262,13 +249,9 @@ def _read_plate(path: Path, _changed: int) -> np.ndarray:
     return plate
 
 
-def _on_canvas(item: Pictures, size: int) -> tuple[np.ndarray, ...]:
+def on_canvas(item: Pictures, size: int) -> tuple[np.ndarray, ...]:
+    """Return plate, frame, mask, depth (0 where there is no label) and inner size, as `Batch.of` takes them."""
     canvas = Canvas.square(item.frame.shape, size)
     depth = np.zeros((size, size), np.uint16) if item.depth is None else canvas.place(item.depth)
-    valid = np.zeros((size, size), bool)
-    valid[: canvas.inner_height, : canvas.inner_width] = True
-    return canvas.place(item.plate), canvas.place(item.frame), canvas.place(item.mask), depth, valid
-
-
-def _channels_first(pictures: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    inner = np.array([canvas.inner_height, canvas.inner_width], np.uint16)
+    return canvas.place(item.plate), canvas.place(item.frame), canvas.place(item.mask), depth, inner

@@ -1,10 +1,12 @@
 """What training reads: sources of batches, and the loader that asks them.
 
 A source is anything with `len(source)` and `source.batch(indices, size, seed, epoch)`. Whatever a source draws at
-random may depend on nothing but (seed, epoch, item), so that any batch can be had again.
+random may depend on nothing but (seed, epoch, item), so that any batch can be had again. `cleanplate train` asks more
+of it, since it splits, normalises and names it: a `DataSet`.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,8 +14,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cleanplate.data.card import Card
 from cleanplate.errors import UserError
 from cleanplate.losses import Target
+
+
+class Pictures(NamedTuple):
+    """One item at its own size; all of one height and width."""
+
+    plate: np.ndarray
+    """`(H, W, 3)` uint8 RGB."""
+    frame: np.ndarray
+    """`(H, W, 3)` uint8 RGB."""
+    mask: np.ndarray
+    """`(H, W)` uint8, 255 where foreground."""
+    depth: np.ndarray | None
+    """`(H, W)` uint16, 0 nearest; None where there is no label."""
 
 
 class Batch(NamedTuple):
@@ -34,6 +50,44 @@ class Batch(NamedTuple):
     indices: Tensor
     """`(B,)` int64: the items' numbers in the source."""
 
+    @classmethod
+    def of(
+        cls,
+        plate: np.ndarray,
+        frame: np.ndarray,
+        mask: np.ndarray,
+        depth: np.ndarray | None,
+        inner: np.ndarray,
+        has_depth: np.ndarray,
+        indices: Sequence[int],
+    ) -> "Batch":
+        """Make a batch of arrays.
+
+        Args:
+            plate: `(B, size, size, 3)` uint8 RGB.
+            frame: as plate.
+            mask: `(B, size, size)` uint8, 255 where foreground.
+            depth: `(B, size, size)` uint16, 0 nearest; None where no item has a label.
+            inner: `(B, 2)`: height and width of each picture on its canvas.
+            has_depth: `(B,)` bool.
+            indices: the items' numbers.
+        """
+        size = mask.shape[1]
+        valid = None
+        if (inner != size).any():
+            within = np.arange(size) < inner[..., None]  # (B, 2, size)
+            valid = torch.from_numpy(within[:, 0, :, None] & within[:, 1, None, :])[:, None]
+        depths = np.zeros(mask.shape, np.float32) if depth is None else _as_share(depth)
+        return cls(
+            plate=torch.from_numpy(plate).permute(0, 3, 1, 2),
+            frame=torch.from_numpy(frame).permute(0, 3, 1, 2),
+            mask=torch.from_numpy(_as_share(mask))[:, None],
+            depth=torch.from_numpy(depths)[:, None],
+            has_depth=torch.from_numpy(has_depth),
+            valid=valid,
+            indices=torch.tensor(indices, dtype=torch.int64),
+        )
+
     @property
     def target(self) -> Target:
         """The truth, as losses and metrics take it."""
@@ -46,7 +100,13 @@ class Batch(NamedTuple):
 
     def as_float(self) -> "Batch":
         """Return the batch with plate and frame in float32, 0 to 1."""
-        return self._replace(plate=self.plate / 255, frame=self.frame / 255)
+        # not `uint8 / 255`, which comes to the same and takes thirty times as long
+        return self._replace(plate=self.plate.float().div_(255), frame=self.frame.float().div_(255))
+
+
+def _as_share(values: np.ndarray) -> np.ndarray:
+    """Return whole numbers as float32, of the largest there can be."""
+    return np.true_divide(values, np.float32(np.iinfo(values.dtype).max), dtype=np.float32)
 
 
 class Source(Protocol):
@@ -57,6 +117,31 @@ class Source(Protocol):
 
     def batch(self, indices: Sequence[int], size: int, seed: int, epoch: int) -> Batch:
         """Return the items `indices` at `size`; equal arguments give equal bytes."""
+
+
+class DataSet(Source, Protocol):
+    """A source with what a training asks of the whole of it, and an evaluation of its items."""
+
+    path: Path
+    card: Card
+
+    def read(self, index: int) -> Pictures:
+        """Return one item at its own size."""
+
+    def name(self, index: int) -> str:
+        """Return what an item is called."""
+
+    def plates(self) -> np.ndarray:
+        """Return each item's plate, `(N,)`, as anything that tells plates apart."""
+
+    def cutouts(self) -> list[tuple[str, ...]]:
+        """Return for each item the cutouts that stand in its frame, none for an empty frame."""
+
+    def labelled(self) -> np.ndarray:
+        """Return which items have a depth label, `(N,)` bool."""
+
+    def fingerprint(self) -> str:
+        """Return what tells this data set's items from another's."""
 
 
 def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cleanplate.data.modest import ModestFolder
+from cleanplate.data.source import DataSet
 from cleanplate.errors import UserError
 from cleanplate.recipe import HeldOutSplit, RandomSplit
 
@@ -17,7 +17,7 @@ class Split(NamedTuple):
     """Item numbers of each part: `seen`, and with a held-out split `new_plate`, `new_cutout`, `new_both`."""
 
 
-def split_items(folder: ModestFolder, settings: RandomSplit | HeldOutSplit) -> Split:
+def split_items(folder: DataSet, settings: RandomSplit | HeldOutSplit) -> Split:
     """Split a data set.
 
     `random` knows `seen` alone: its plates and cutouts occur in training too. `held-out` keeps a share of the plates
@@ -35,13 +35,13 @@ def split_items(folder: ModestFolder, settings: RandomSplit | HeldOutSplit) -> S
     return Split(split.train[: settings.train_items], {name: part[:limit] for name, part in split.parts.items()})
 
 
-def _random(folder: ModestFolder, settings: RandomSplit, rng: np.random.Generator) -> Split:
+def _random(folder: DataSet, settings: RandomSplit, rng: np.random.Generator) -> Split:
     order = rng.permutation(len(folder))
     count = int(len(order) * settings.train)
     return Split(order[:count], {"seen": order[count:]} if count < len(order) else {})
 
 
-def _held_out(folder: ModestFolder, settings: HeldOutSplit, rng: np.random.Generator) -> Split:
+def _held_out(folder: DataSet, settings: HeldOutSplit, rng: np.random.Generator) -> Split:
     cutouts = folder.cutouts()
     new_cutouts = _draw(sorted({name for names in cutouts for name in names}), settings.share, rng)
     plates, plate_of_item = np.unique(folder.plates(), return_inverse=True)

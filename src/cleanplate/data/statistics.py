@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from cleanplate.data.card import ChannelStatistics, Normalisation, write_card
-from cleanplate.data.modest import ModestFolder, Pictures
-from cleanplate.data.source import Skipped
+from cleanplate.data.opening import open_data
+from cleanplate.data.source import DataSet, Pictures, Skipped
 from cleanplate.errors import UserError
 from cleanplate.pictures import write_picture
 from cleanplate.progress import track
@@ -54,7 +54,7 @@ class _Item(NamedTuple):
     histogram: np.ndarray | None
 
 
-def measure(folder: ModestFolder, skipped: Skipped | None = None) -> Statistics:
+def measure(folder: DataSet, skipped: Skipped | None = None) -> Statistics:
     """Measure a data set over a sample of its items.
 
     Args:
@@ -101,7 +101,7 @@ def measure(folder: ModestFolder, skipped: Skipped | None = None) -> Statistics:
     )
 
 
-def normalisation_of(folder: ModestFolder, skipped: Skipped | None = None) -> Normalisation:
+def normalisation_of(folder: DataSet, skipped: Skipped | None = None) -> Normalisation:
     """Return the statistics a data set's pictures are normalised by: its card's, or measured now and kept there."""
     if folder.card.normalisation is None:
         folder.card.normalisation = measure(folder, skipped).normalisation
@@ -119,7 +119,7 @@ def stats(data: Path | str, *, sheet: Path | str | None = None) -> Statistics:
     Raises:
         UserError: the data set cannot be read.
     """
-    folder = ModestFolder(data)
+    folder = open_data(data)
     statistics = measure(folder)
     folder.card.normalisation = statistics.normalisation
     _keep(folder)
@@ -136,7 +136,7 @@ def _contact_sheet(items: list[Pictures]) -> np.ndarray:
     return draw_sheet(rows, ("plate", "frame", "mask", "depth"), across=2)
 
 
-def _keep(folder: ModestFolder) -> None:
+def _keep(folder: DataSet) -> None:
     with suppress(OSError):  # a data set that cannot be written to is measured again next time
         write_card(folder.path, folder.card)
 

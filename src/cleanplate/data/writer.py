@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 import yaml
 
+from cleanplate.cores import count_cores
 from cleanplate.files import whole_folder, write_text
 from cleanplate.progress import track
 
@@ -83,11 +83,6 @@ def write_tables(folder: Path, items: Sequence[Item], frame_suffix: str) -> None
     rows.writerow(["frame", "plate", "cutouts"])
     rows.writerows([item.frame, item.plate, " ".join(item.cutouts)] for item in items)
     write_text(folder / "items.csv", table.getvalue())
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_processes(

@@ -1,18 +1,16 @@
 """The networks: plate and frame in, mask and depth logits out."""
 
-from torch import nn
-
 from cleanplate.errors import UserError
-from cleanplate.models.blocks import Prediction
+from cleanplate.models.blocks import Network, Prediction
 from cleanplate.models.dsresnet import DSResNet
 from cleanplate.models.masknet import MaskNet
 
-__all__ = ["MODELS", "Prediction", "create_model"]
+__all__ = ["MODELS", "Network", "Prediction", "create_model"]
 
-MODELS: dict[str, type[nn.Module]] = {"dsresnet": DSResNet, "masknet": MaskNet}
+MODELS: dict[str, type[Network]] = {"dsresnet": DSResNet, "masknet": MaskNet}
 
 
-def create_model(name: str) -> nn.Module:
+def create_model(name: str) -> Network:
     """Return a new network, `model(plate, frame) -> Prediction`, with random weights.
 
     Raises:

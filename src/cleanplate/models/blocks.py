@@ -1,5 +1,6 @@
 """What the networks are built of, and what every one of them takes and gives."""
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cleanplate.errors import UserError
+from cleanplate.fused import can_fuse, double_and_join, keep_and_pool, relu_norm
 from cleanplate.pictures import require_multiple
 
 
@@ -42,13 +44,73 @@ def require_fitting(plate: Tensor, frame: Tensor) -> None:
     require_multiple(frame.shape[-1], "width of plate and frame")
 
 
-def conv_relu_norm(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Return 3x3 convolution, ReLU, batch norm; the norm comes last, as published."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.BatchNorm2d(out_channels),
-    )
+class Network(nn.Module, ABC):
+    """A network of plate and frame; its two steps are apart so that a plate that stays is looked at once."""
+
+    def forward(self, plate: Tensor, frame: Tensor) -> Prediction:
+        """Return logits, `(B, 1, H, W)`.
+
+        Args:
+            plate: normalised RGB, `(B, 3, H, W)`, H and W multiples of 32.
+            frame: the same view with foreground, as plate.
+
+        Raises:
+            UserError: shapes differ, or are not multiples of 32.
+        """
+        require_fitting(plate, frame)
+        return self.answer(self.encode_plate(plate), frame)
+
+    @abstractmethod
+    def encode_plate(self, plate: Tensor) -> list[Tensor]:
+        """Return what hangs on plates alone: their features, `(B, C, H, W)` each, largest picture first."""
+
+    @abstractmethod
+    def answer(self, plate_features: list[Tensor], frame: Tensor) -> Prediction:
+        """Return the logits of frames, from the features of their plates."""
+
+
+class Fusable(nn.Module):
+    """A part of a network that can be computed by `cleanplate.fused`; `set_fused` says whether."""
+
+    fused = False
+
+    def fuses(self, x: Tensor) -> bool:
+        """Tell whether to compute with the fused kernels: in training, and where nobody asks for gradients."""
+        if not self.fused or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return False
+        return (self.training or not torch.is_grad_enabled()) and can_fuse(x)
+
+
+def set_fused(model: nn.Module, fused: bool) -> None:
+    """Let a network be computed by the fused kernels where they can, or by torch's own layers."""
+    for module in model.modules():
+        if isinstance(module, Fusable):
+            module.fused = fused
+
+
+def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """Lay a network's weights out; what it computes follows them."""
+    return model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
+
+
+class ConvReluNorm(Fusable, nn.Sequential):
+    """3x3 convolution, ReLU, batch norm: `(B, in, H, W)` to `(B, out, H, W)`; the norm comes last, as published."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Return the features, `shortcut` added where it is given."""
+        conv, relu, norm = self[0], self[1], self[2]
+        x = conv(x)
+        if self.fuses(x):
+            return relu_norm(x, norm, shortcut)
+        x = norm(relu(x))
+        return x if shortcut is None else x + shortcut
 
 
 class Residual(nn.Module):
@@ -56,15 +118,21 @@ class Residual(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(
-            conv_relu_norm(in_channels, out_channels),
-            conv_relu_norm(out_channels, out_channels),
-        )
+        self.convs = nn.Sequential(ConvReluNorm(in_channels, out_channels), ConvReluNorm(out_channels, out_channels))
         self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `convs(x) + shortcut(x)`."""
-        return self.convs(x) + self.shortcut(x)
+        first, second = self.convs
+        return second(first(x), self.shortcut(x))
+
+
+class Pool(Fusable):
+    """Keeps features, and halves them beside: `(B, C, H, W)` to itself and `(B, C, H/2, W/2)`."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x and its 2x2 max pool."""
+        return keep_and_pool(x) if self.fuses(x) else (x, F.max_pool2d(x, 2))
 
 
 class Encoder(nn.Module):
@@ -73,17 +141,19 @@ class Encoder(nn.Module):
     def __init__(self, *channels: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(Residual(i, o) for i, o in pairwise(channels))
+        self.pool = Pool()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return every block's features, largest picture first."""
-        features: list[Tensor] = []
-        for block in self.blocks:
-            x = block(F.max_pool2d(x, 2) if features else x)
-            features.append(x)
+        first, *others = self.blocks
+        features = [first(x)]
+        for block in others:
+            features[-1], pooled = self.pool(features[-1])
+            features.append(block(pooled))
         return features
 
 
-class DecoderBlock(nn.Module):
+class DecoderBlock(Fusable):
     """Doubles the picture, halves the channels and takes in the encoders' features of that size.
 
     The skip is `(B, out, H, W)`; with `two_skips` it is plate's and frame's concatenated, `(B, in, H, W)`.
@@ -97,5 +167,8 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Return `(B, out, H, W)` from `x`, `(B, in, H/2, W/2)`, and the skip."""
-        x = F.interpolate(self.transition(x), scale_factor=2, mode="bilinear", align_corners=False)
-        return self.residual(torch.cat([x, self.join_skips(skip)], dim=1))
+        x, skip = self.transition(x), self.join_skips(skip)
+        if self.fuses(x):
+            return self.residual(double_and_join(x, skip))
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return self.residual(torch.cat([x, skip], dim=1))

@@ -4,10 +4,9 @@ Structure of https://github.com/shan18/Depth-Estimation-Segmentation, without it
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cleanplate.models.blocks import DecoderBlock, Encoder, Prediction, require_fitting
+from cleanplate.models.blocks import DecoderBlock, Encoder, Network, Pool, Prediction
 
 
 class Decoder(nn.Module):
@@ -33,34 +32,30 @@ class Decoder(nn.Module):
         return self.head(x)
 
 
-class DSResNet(nn.Module):
+class DSResNet(Network):
     """Mask and depth from plate and frame; 10,343,490 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
         self.plate_encoder = Encoder(3, 16, 32)
         self.frame_encoder = Encoder(3, 16, 32)
+        self.pool = Pool()
         self.merge = nn.Conv2d(64, 32, kernel_size=1)
         self.encoder = Encoder(32, 64, 128, 256, 512)
         self.mask_decoder = Decoder()
         self.depth_decoder = Decoder()
 
-    def forward(self, plate: Tensor, frame: Tensor) -> Prediction:
-        """Return logits `(B, 1, H, W)` of mask and depth.
+    def encode_plate(self, plate: Tensor) -> list[Tensor]:
+        """Return what hangs on the plate alone: its features, `(B, 16, H, W)` and `(B, 32, H/2, W/2)`."""
+        return self.plate_encoder(plate)
 
-        Args:
-            plate: normalised RGB, `(B, 3, H, W)`, H and W multiples of 32.
-            frame: the same view with foreground, as plate.
-
-        Raises:
-            UserError: shapes differ, or are not multiples of 32.
-        """
-        require_fitting(plate, frame)
+    def answer(self, plate_features: list[Tensor], frame: Tensor) -> Prediction:
+        """Return the logits of frames, from the features of their plates."""
         # Features are named by how far their picture is scaled down.
-        plate_1, plate_2 = self.plate_encoder(plate)
+        plate_1, plate_2 = plate_features
         frame_1, frame_2 = self.frame_encoder(frame)
         both_1, both_2 = torch.cat([plate_1, frame_1], dim=1), torch.cat([plate_2, frame_2], dim=1)
-        merged = self.merge(F.max_pool2d(both_2, 2))
-        merged_4, merged_8, merged_16, merged_32 = self.encoder(merged)
+        both_2, pooled = self.pool(both_2)
+        merged_4, merged_8, merged_16, merged_32 = self.encoder(self.merge(pooled))
         skips = [merged_16, merged_8, merged_4, both_2, both_1]
         return Prediction(self.mask_decoder(merged_32, skips), self.depth_decoder(merged_32, skips))

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import cv2
 import numpy as np
 
 from cleanplate.errors import UserError
 from cleanplate.pictures import Canvas, require_multiple
+from cleanplate.predict.edges import follow_edges, make_guide
 
 
 class Backend(Protocol):
@@ -63,15 +65,29 @@ class Predictor:
         self.size = require_multiple(size or backend.size, "size")
 
     @classmethod
-    def load(cls, weights: Path | str, size: int | None = None) -> "Predictor":
-        """Load a run folder's best weights or a `.safetensors` file.
+    def load(cls, weights: Path | str, size: int | None = None, *, exact: bool = False) -> "Predictor":
+        """Load a run folder's best weights, a `.safetensors` file, or an `.onnx` file, which needs no torch.
+
+        Args:
+            weights: where they are.
+            size: as the class takes it.
+            exact: compute in float32, with answers that do not depend on what is fastest on this machine; `.onnx` is
+                always so.
 
         Raises:
-            UserError: there are no such weights, or they are damaged.
+            UserError: there are no such weights, they are damaged, or what computes them is not installed.
         """
-        from cleanplate.predict.torch_backend import TorchBackend  # torch takes seconds to import
+        if Path(weights).suffix == ".onnx":
+            from cleanplate.predict.onnx_backend import OnnxBackend
 
-        return cls(TorchBackend.load(weights), size)
+            return cls(OnnxBackend.load(weights), size)
+        try:
+            from cleanplate.predict.torch_backend import TorchBackend  # torch takes seconds to import
+        except ModuleNotFoundError as error:
+            mend = f"install {error.name}, or use an .onnx file of `cleanplate export`"
+            raise UserError(f"{weights}: cannot be loaded without {error.name}; {mend}") from None
+
+        return cls(TorchBackend.load(weights, exact), size)
 
     def with_plate(self, plate: np.ndarray) -> "Scene":
         """Return what answers frames of the plate's scene.
@@ -94,7 +110,9 @@ class Scene:
         _require_rgb(plate, "plate")
         self.predictor, self.plate = predictor, plate
         self._canvas = Canvas.tight(plate.shape, predictor.size)
-        self._kept_plate = predictor.backend.keep_plates(self._canvas.place(plate)[None])
+        self._sized_plate = plate
+        self._small_plate = self._canvas.place(plate)
+        self._kept_plate = predictor.backend.keep_plates(self._small_plate[None])
 
     def __call__(self, frame: np.ndarray) -> Answer:
         """Return mask and depth of a frame, `(H, W, 3)` uint8 RGB of the plate's aspect ratio, any size."""
@@ -102,19 +120,37 @@ class Scene:
 
     def many(self, frames: Sequence[np.ndarray]) -> list[Answer]:
         """Return the answers of several frames, which the network takes as one batch."""
+        on_canvas = self.on_canvas(frames)
+        return [self.at_own_size(answer, frame) for answer, frame in zip(on_canvas, frames, strict=True)]
+
+    def on_canvas(self, frames: Sequence[np.ndarray]) -> list[Answer]:
+        """Return what the network says of frames, as small as it is; `at_own_size` is the other half of an answer."""
         for frame in frames:
             _require_rgb(frame, "frame")
             if Canvas.tight(frame.shape, self.predictor.size) != self._canvas:
                 sizes = " and ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in (self.plate, frame))
                 raise UserError(f"plate and frame are {sizes}: not of one shape; take both with the same camera")
         masks, depths = self.predictor.backend(self._kept_plate, np.stack([self._canvas.place(f) for f in frames]))
-        return [
-            Answer(
-                self._canvas.take_back(masks[number], frame.shape),
-                None if depths is None else self._canvas.take_back(depths[number], frame.shape),
-            )
-            for number, frame in enumerate(frames)
-        ]
+        return [Answer(mask, None if depths is None else depths[number]) for number, mask in enumerate(masks)]
+
+    def at_own_size(self, on_canvas: Answer, frame: np.ndarray) -> Answer:
+        """Return an answer at the frame's own size; where that is larger than the canvas, edges follow the frame."""
+        answers = [answer for answer in on_canvas if answer is not None]
+        if frame.shape[0] <= self._canvas.inner_height:
+            mask, *depth = (self._canvas.take_back(answer, frame.shape) for answer in answers)
+            return Answer(mask, depth[0] if depth else None)
+        inner = slice(self._canvas.inner_height), slice(self._canvas.inner_width)
+        small_guide = make_guide(self._canvas.place(frame)[inner], self._small_plate[inner])
+        guide = make_guide(frame, self._plate_at(frame.shape))
+        mask, *depth = follow_edges([answer[inner] for answer in answers], small_guide, guide)
+        return Answer(mask, depth[0] if depth else None)
+
+    def _plate_at(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the plate at a frame's size; that of the last frame is kept, which may be another thread's."""
+        sized = self._sized_plate
+        if sized.shape != shape:
+            self._sized_plate = sized = cv2.resize(self.plate, shape[1::-1], interpolation=cv2.INTER_AREA)
+        return sized
 
 
 def _require_rgb(picture: np.ndarray, what: str) -> None:

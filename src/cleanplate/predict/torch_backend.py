@@ -1,13 +1,17 @@
 """The network in torch, on whatever device there is."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from cleanplate.models.blocks import lay_out, set_fused
 from cleanplate.models.ready import Normalise, ReadyModel
 from cleanplate.weights import WeightsCard, load_weights
+
+TRIALS = 5
 
 
 class TorchBackend:
@@ -16,19 +20,25 @@ class TorchBackend:
     Args:
         model: the network with its normalisation, in evaluation mode.
         card: what its weights say of themselves.
+        exact: compute in float32 with torch's own layers; otherwise in the way that is fastest here.
     """
 
-    def __init__(self, model: ReadyModel, card: WeightsCard) -> None:
+    def __init__(self, model: ReadyModel, card: WeightsCard, exact: bool = False) -> None:
         self.device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self.model = model.to(self.device).eval()
         self.card = card
+        if not exact:
+            set_fused(self.model, True)
+            lay_out(self.model, torch.channels_last)
+            if _bfloat16_is_faster(self.device):
+                self.model.compute_in(torch.bfloat16)
 
     @classmethod
-    def load(cls, weights: Path | str) -> "TorchBackend":
+    def load(cls, weights: Path | str, exact: bool = False) -> "TorchBackend":
         """Load a run folder's best weights or a weights file."""
         model, card = load_weights(weights)
         plate, frame = card.normalisation.plate, card.normalisation.frame
-        return cls(ReadyModel(model, Normalise(plate.mean, plate.std), Normalise(frame.mean, frame.std)), card)
+        return cls(ReadyModel(model, Normalise(plate.mean, plate.std), Normalise(frame.mean, frame.std)), card, exact)
 
     @property
     def size(self) -> int:
@@ -40,22 +50,39 @@ class TorchBackend:
         """What depth 0 and depth 1 are in metres; None where depth is relative, or there is none."""
         return self.card.depth.metres if self.card.depth else None
 
-    def keep_plates(self, plates: np.ndarray) -> Tensor:
-        """Return `(B, H, W, 3)` uint8 RGB plates as the network takes them."""
-        return self._tensor(plates)
+    @torch.inference_mode()
+    def keep_plates(self, plates: np.ndarray) -> list[Tensor]:
+        """Return the features of `(B, H, W, 3)` uint8 RGB plates."""
+        return self.model.encode_plate(self._tensor(plates))
 
     @torch.inference_mode()
-    def __call__(self, kept_plates: Tensor, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, kept_plates: list[Tensor], frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return masks and depths, `(B, H, W)` float32 of 0 to 1, of `(B, H, W, 3)` uint8 RGB frames.
 
         The plates are as many as the frames, or one for all of them. There are no depths from a network that has
         none, or has never seen a depth label.
         """
-        inputs = self._tensor(frames)
-        mask, depth = self.model(kept_plates.expand_as(inputs), inputs)
+        plates = [features.expand(len(frames), -1, -1, -1) for features in kept_plates]
+        mask, depth = self.model.answer(plates, self._tensor(frames))
         if depth is None or self.card.depth is None:
             return mask[:, 0].cpu().numpy(), None
         return mask[:, 0].cpu().numpy(), depth[:, 0].cpu().numpy()
 
     def _tensor(self, pictures: np.ndarray) -> Tensor:
         return torch.tensor(pictures).permute(0, 3, 1, 2).to(self.device)
+
+
+@torch.inference_mode()
+def _bfloat16_is_faster(device: torch.device) -> bool:
+    """Tell from one convolution: processors without instructions for bfloat16 take ten times longer with it."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        conv = lay_out(nn.Conv2d(64, 64, 3, padding=1).to(device, dtype), torch.channels_last)
+        pictures = torch.zeros(1, 64, 56, 56, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        times = []
+        for _ in range(TRIALS):
+            start = time.perf_counter()
+            conv(pictures).sum().item()  # waits for the device
+            times.append(time.perf_counter() - start)
+        seconds[dtype] = min(times)
+    return seconds[torch.bfloat16] < seconds[torch.float32]

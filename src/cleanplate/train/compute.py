@@ -1,21 +1,32 @@
-"""How to use the machine: memory, precision and layout."""
+"""How to use the machine: memory, precision, layout and kernels."""
 
 import ctypes
 import sys
 import time
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
+from cleanplate.errors import UserError
+from cleanplate.fused.build import load_kernels
 from cleanplate.losses import Target, create_loss
 from cleanplate.models import create_model
-from cleanplate.recipe import Recipe
+from cleanplate.models.blocks import lay_out, set_fused
+from cleanplate.progress import say
+from cleanplate.recipe import Compute, Recipe
+
+FUSED_NEEDS = "channels_last on a CPU under Linux, with a C compiler (cc)"
 
 CANDIDATES = (
-    ("float32", "contiguous"),
-    ("float32", "channels_last"),
-    ("bfloat16", "channels_last"),
+    Compute(precision="bfloat16", layout="channels_last", kernels="fused"),
+    Compute(precision="float32", layout="channels_last", kernels="fused"),
+    Compute(precision="bfloat16", layout="channels_last", kernels="plain"),
+    Compute(precision="float32", layout="channels_last", kernels="plain"),
+    Compute(precision="float32", layout="contiguous", kernels="plain"),
+    Compute(precision="bfloat16", layout="contiguous", kernels="plain"),
 )
+"""What is tried, the most likely first: a candidate is given up as soon as it is far behind."""
 TRIAL_BATCH = 8
 TRIAL_SIZE = 96
 TRIALS = 3
@@ -35,24 +46,26 @@ def keep_freed_memory() -> None:
 
 
 def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
-    """Return `precision` and `layout`: those that the recipe sets, the rest the fastest in a few training steps.
+    """Return `precision`, `layout` and `kernels`: those that the recipe sets, the rest the fastest in a few steps.
 
     The trial works on a network of its own and leaves torch's random state as it was.
+
+    Raises:
+        UserError: the recipe sets kernels that cannot be had here, or that do not go with the layout it sets.
     """
-    wanted = (recipe.compute.precision, recipe.compute.layout)
-    candidates = [
-        candidate
-        for candidate in (*CANDIDATES, ("bfloat16", "contiguous"))
-        if all(wish in ("auto", value) for wish, value in zip(wanted, candidate, strict=True))
-    ]
+    wanted = {key: value for key, value in _choices(recipe.compute).items() if value != "auto"}
+    possible = [_choices(candidate) for candidate in CANDIDATES if candidate.kernels == "plain" or _can_fuse_on(device)]
+    candidates = [candidate for candidate in possible if wanted.items() <= candidate.items()]
+    if not candidates:
+        raise UserError(f"compute.kernels: fused is for {FUSED_NEEDS}; set it to auto or plain")
     best, best_seconds = candidates[0], float("inf")
     if len(candidates) > 1:
         with torch.random.fork_rng():
             for candidate in candidates:
-                seconds = _time_step(recipe, device, *candidate, limit=2 * best_seconds)
+                seconds = _time_step(recipe, device, candidate, limit=2 * best_seconds)
                 if seconds < best_seconds:
                     best, best_seconds = candidate, seconds
-    return {"precision": best[0], "layout": best[1]}
+    return best
 
 
 def pick_device() -> torch.device:
@@ -60,15 +73,26 @@ def pick_device() -> torch.device:
     return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
-def set_layout(model: nn.Module, layout: str) -> nn.Module:
-    """Lay a network's weights out as `contiguous` or `channels_last`; what it computes follows them."""
-    memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    return model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
+def arrange(model: nn.Module, compute: Mapping[str, str]) -> nn.Module:
+    """Lay a network's weights out, and choose its kernels, as `choose_compute` has said."""
+    fused = compute["kernels"] == "fused"
+    if fused and not _can_fuse_on(torch.device("cpu")):
+        say(f"note: trained with fused kernels so far, which are for {FUSED_NEEDS}; going on without, to other bits")
+    set_fused(model, fused)
+    return lay_out(model, torch.channels_last if compute["layout"] == "channels_last" else torch.contiguous_format)
 
 
-def _time_step(recipe: Recipe, device: torch.device, precision: str, layout: str, limit: float) -> float:
+def _choices(compute: Compute) -> dict[str, str]:
+    return compute.model_dump(include={"precision", "layout", "kernels"})
+
+
+def _can_fuse_on(device: torch.device) -> bool:
+    return device.type == "cpu" and load_kernels() is not None
+
+
+def _time_step(recipe: Recipe, device: torch.device, compute: Mapping[str, str], limit: float) -> float:
     """Return the seconds of a training step, or of the first alone where that took longer than `limit`."""
-    model = set_layout(create_model(recipe.model).to(device), layout)
+    model = arrange(create_model(recipe.model).to(device), compute)
     loss = create_loss(recipe.loss).eval()  # on its own, when other processes wait for this one
     size = min(TRIAL_SIZE, max(phase.size for phase in recipe.phases))
     pictures = torch.rand(TRIAL_BATCH, size, size, 3, device=device).permute(0, 3, 1, 2)  # as sources give them
@@ -76,7 +100,7 @@ def _time_step(recipe: Recipe, device: torch.device, precision: str, layout: str
     seconds = []
     for _ in range(TRIALS + 1):
         start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=compute["precision"] == "bfloat16"):
             prediction = model(pictures, pictures)
         loss(prediction.float(), Target(truth, truth))["loss"].backward()
         _wait(device, model)

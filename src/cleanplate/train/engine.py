@@ -11,15 +11,15 @@ import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
-from cleanplate.data.modest import ModestFolder
+from cleanplate.cores import count_cores
 from cleanplate.data.module import PhasedData
+from cleanplate.data.opening import open_data
 from cleanplate.data.source import Skipped
 from cleanplate.data.split import split_items
-from cleanplate.data.writer import count_cores
 from cleanplate.errors import UserError
 from cleanplate.losses import loss_needs_depth
 from cleanplate.recipe import Recipe
-from cleanplate.train.compute import keep_freed_memory, set_layout
+from cleanplate.train.compute import arrange, keep_freed_memory
 from cleanplate.train.display import Display
 from cleanplate.train.keeper import Keeper, Stopped
 from cleanplate.train.previews import preview_items
@@ -32,7 +32,13 @@ from cleanplate.weights import WeightsCard
 
 
 def train_run(
-    place: Place, path: Path, data_path: Path, state: Path | None, stop_at: float | None, epochs_now: int | None
+    place: Place,
+    path: Path,
+    data_path: Path,
+    state: Path | None,
+    stop_at: float | None,
+    epochs_now: int | None,
+    packed: bool,
 ) -> None:
     """Train a run that has been begun, to its end or until it is told to stop.
 
@@ -43,12 +49,13 @@ def train_run(
         state: the full state to go on from; None to start.
         stop_at: when to stop, by `time.monotonic()`.
         epochs_now: after how many epochs to stop.
+        packed: read from packs, where there are any.
 
     Raises:
         UserError: the data or the recipe are at fault.
         Stopped: it was told to stop, and the state is written.
     """
-    run, folder = Run.open(path), ModestFolder(data_path)
+    run, folder = Run.open(path), open_data(data_path, packed=packed)
     recipe, environment = run.recipe(), run.environment()
     split = split_items(folder, recipe.split)
     keep_freed_memory()
@@ -62,7 +69,7 @@ def train_run(
         recipe=recipe.name,
     )
     task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
-    set_layout(task.model, environment["layout"])
+    arrange(task.model, {"kernels": "plain", **environment})  # before there were others, nothing was said
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
     data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]), skipped)
     record = Record(run, card, preview_items(split, recipe.previews).tolist())

@@ -10,19 +10,20 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel
 
-from cleanplate.data.modest import ModestFolder
+from cleanplate.data.opening import open_data
 from cleanplate.data.source import Skipped
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.errors import UserError
 from cleanplate.files import remove_partial_files
 from cleanplate.progress import say
-from cleanplate.recipe import Recipe, differing_keys
+from cleanplate.recipe import Recipe, differing_keys, require_seeds
 from cleanplate.recipes import load_recipe
 from cleanplate.references import fit_references
 from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device
 from cleanplate.train.engine import train_run
 from cleanplate.train.keeper import Stopped
+from cleanplate.train.packs import make_packs, require_readable
 from cleanplate.train.processes import Place, by_the_first, find_cluster, joined, run_in_processes
 from cleanplate.train.run import Run, best_row, describe_environment
 from cleanplate.train.state import State, newest_state
@@ -77,6 +78,7 @@ def train(
     stop_after: str | None = None,
     epochs_now: int | None = None,
     devices: int = 1,
+    pack: bool = True,
 ) -> Trained:
     """Train a network as a recipe says, into a new run folder.
 
@@ -90,6 +92,7 @@ def train(
         stop_after: stop after so much time, such as `45m` or `1h30m`; `resume` goes on.
         epochs_now: stop after so many epochs; `resume` goes on.
         devices: how many processes to start on this machine; each has batches of the recipe's size.
+        pack: make and read packs of the data set, where they are worth it and there is room; the answers are the same.
 
     Raises:
         UserError: recipe, data or run folder are at fault.
@@ -99,8 +102,8 @@ def train(
     stretch = Stretch.begin(stop_after, epochs_now)
     recipe = load_recipe(recipe, settings)
     with joined(find_cluster()) as place:
-        new_run = by_the_first(place, lambda: _begin(Run.plan(run, recipe), recipe, data, _count(place, devices)))
-        return _train(place, new_run, Path(data), None, stretch, devices)
+        new_run = by_the_first(place, lambda: _begin(Run.plan(run, recipe), recipe, data, _count(place, devices), pack))
+        return _train(place, new_run, Path(data), None, stretch, devices, pack)
 
 
 def train_seeds(
@@ -110,6 +113,7 @@ def train_seeds(
     *,
     run: Path | str | None = None,
     settings: Sequence[str] = (),
+    pack: bool = True,
 ) -> list[Trained]:
     """Train the same recipe once with each seed, into RUN-seed-1 and so on; the split is the same for all.
 
@@ -119,19 +123,20 @@ def train_seeds(
         seeds: of weights, order and augmentation; they replace the recipe's.
         run: what the names of the run folders begin with; `runs/RECIPE-TIME` when None.
         settings: `key=value` changes to the recipe.
+        pack: as `train` takes it.
 
     Raises:
-        UserError: as `train` does, before the first training begins; or a seed occurs twice.
+        UserError: as `train` does, before the first training begins; or the seeds will not do.
     """
-    if len(set(seeds)) < len(seeds) or not seeds:
-        raise UserError(f"--seeds {','.join(map(str, seeds))}: give each seed once, such as 1,2,3")
+    seeds = require_seeds(seeds)
     recipe = load_recipe(recipe, settings)
     base = Run.plan(run, recipe).path
     paths = [base.with_name(f"{base.name}-seed-{seed}") for seed in seeds]
     for path in paths:
         Run.plan(path, recipe)
     return [
-        train(recipe.model_copy(update={"seed": seed}), data, run=path) for seed, path in zip(seeds, paths, strict=True)
+        train(recipe.model_copy(update={"seed": seed}), data, run=path, pack=pack)
+        for seed, path in zip(seeds, paths, strict=True)
     ]
 
 
@@ -143,6 +148,7 @@ def resume(
     epochs_now: int | None = None,
     take: Literal["file", "state"] | None = None,
     devices: int | None = None,
+    pack: bool = True,
 ) -> Trained:
     """Go on with a run from its newest good state, or from the start if it has none yet.
 
@@ -154,6 +160,7 @@ def resume(
         take: when recipe.yaml is no longer what the run was trained with so far: go on with the `file` as it is now,
             or with the recipe of the `state`, which is written back into the file. Refused when None.
         devices: as `train` takes it; as many as before when None.
+        pack: as `train` takes it.
 
     Raises:
         UserError: it is no run folder, the data set is not the one it was begun with, or the recipe has changed.
@@ -163,12 +170,12 @@ def resume(
     begun = Run.open(run)
     environment = begun.environment()
     data_path = Path(data or environment["data"])
-    devices = devices or environment["devices"]
+    devices = environment["devices"] if devices is None else devices
     with joined(find_cluster()) as place:
-        state, done = by_the_first(place, lambda: _find_state(begun, data_path, take, _count(place, devices)))
+        state, done = by_the_first(place, lambda: _find_state(begun, data_path, take, _count(place, devices), pack))
         if done:
             return _summary(begun, 0)
-        return _train(place, begun, data_path, state, stretch, devices)
+        return _train(place, begun, data_path, state, stretch, devices, pack)
 
 
 def _count(place: Place, devices: int) -> int:
@@ -184,11 +191,14 @@ def _count(place: Place, devices: int) -> int:
     return max(place.processes, devices)
 
 
-def _begin(new_run: Run, recipe: Recipe, data: Path | str, processes: int) -> Run:
+def _begin(new_run: Run, recipe: Recipe, data: Path | str, processes: int, pack: bool) -> Run:
     """Look at the data, choose how to compute, and make the run folder."""
     keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
-    folder = ModestFolder(data)
+    folder = open_data(data, packed=pack)
     split = split_items(folder, recipe.split)
+    make_packs(folder, recipe, split)
+    if recipe.on_bad_item == "fail":
+        require_readable(folder, split)
     labelled = folder.labelled()[split.train].any()
     if not labelled and recipe.model == "dsresnet":
         say(f"note: {folder.path} has no depth labels: the network will answer with masks alone")
@@ -236,30 +246,34 @@ def _say_batches(recipe: Recipe, split: Split, processes: int) -> None:
         )
 
 
-def _find_state(run: Run, data: Path, take: str | None, processes: int) -> tuple[Path | None, bool]:
+def _find_state(run: Run, data: Path, take: str | None, processes: int, pack: bool) -> tuple[Path | None, bool]:
     """Return the newest good state of a run, and whether nothing is left to train."""
-    folder = ModestFolder(data)
+    folder = open_data(data, packed=pack)
     if folder.fingerprint() != run.environment()["data_fingerprint"]:
         raise UserError(f"{folder.path}: is not the data set that {run.path} was begun with (its file_map.txt differs)")
     remove_partial_files(run.path)
-    newest = newest_state(run.checkpoints)
-    if not newest:
+    path, state = newest_state(run.checkpoints) or (None, None)
+    if state is None:
+        make_packs(folder, run.recipe(), split_items(folder, run.recipe().split))
         return None, False
-    path, state = newest
     _settle_recipe(run, state, take)
-    epochs = run.recipe().epochs
+    recipe = run.recipe()
+    epochs = recipe.epochs
     if len(state["finished_losses"]) >= epochs:
         say(f"{run.path}: all {epochs} epochs are done; nothing is left to train")
         return path, True
     if state["processes"] != processes:
         say(f"note: going on with {processes} processes after {state['processes']}: not what the latter would give")
+    make_packs(folder, recipe, split_items(folder, recipe.split))
     return path, False
 
 
-def _train(place: Place, run: Run, data: Path, state: Path | None, stretch: Stretch, devices: int) -> Trained:
+def _train(
+    place: Place, run: Run, data: Path, state: Path | None, stretch: Stretch, devices: int, pack: bool
+) -> Trained:
     """Train in this process, or in several that are started here."""
     started = time.perf_counter()
-    arguments = (run.path, data, state, stretch.stop_at, stretch.epochs_now)
+    arguments = (run.path, data, state, stretch.stop_at, stretch.epochs_now, pack)
     try:
         if devices > 1:
             run_in_processes(devices, train_run, arguments)

@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 
-from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_per_epoch
+from cleanplate.data.opening import open_data
 from cleanplate.data.split import split_items
 from cleanplate.files import require_vacant, write_bytes, write_text
 from cleanplate.progress import track
@@ -74,7 +74,7 @@ def lr_range(
     recipe = load_recipe(recipe, settings)
     folder_out = Path(out) if out else Path("runs") / f"lr-range-{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     require_vacant(folder_out)
-    folder = ModestFolder(data)
+    folder = open_data(data)
     split = split_items(folder, recipe.split)
     phase = recipe.phases[0]
     steps = steps_per_epoch(len(split.train), phase.batch_size)

@@ -7,29 +7,15 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from cleanplate.data.module import PhasedData
 from cleanplate.pictures import write_picture
 from cleanplate.train.curves import draw_curves
+from cleanplate.train.events import Events
 from cleanplate.train.previews import draw_previews
 from cleanplate.train.run import Row, Run, best_row
 from cleanplate.train.task import CleanplateTask
 from cleanplate.weights import WeightsCard, save_weights
-
-GRAPH_SIZE = 64
-
-
-class _Network(nn.Module):
-    """A network as TensorBoard's graph takes it: no None among the outputs."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, plate: Tensor, frame: Tensor) -> list[Tensor]:
-        return [logits for logits in self.model(plate, frame) if logits is not None]
 
 
 class Clock:
@@ -71,7 +57,7 @@ class Record(Callback):
     def __init__(self, run: Run, card: WeightsCard, preview_items: list[int]) -> None:
         self.run, self.card, self.preview_items = run, card, preview_items
         self.rows: list[Row] = []
-        self.writer: SummaryWriter | None = None
+        self.events: Events | None = None
         self.clock = Clock()
 
     def state_dict(self) -> dict[str, Any]:
@@ -88,13 +74,9 @@ class Record(Callback):
         self.clock.start("training")
         if not trainer.is_global_zero:
             return
-        first = not self.rows
-        self.writer = SummaryWriter(str(self.run.events), purge_step=None if first else len(self.rows) + 1)
-        if first and isinstance(task, CleanplateTask):
-            example = torch.zeros(1, 3, GRAPH_SIZE, GRAPH_SIZE, device=task.device)
-            task.model.eval()
-            self.writer.add_graph(_Network(task.model), (example, example))
-            task.model.train()
+        self.events = Events(self.run.events, len(self.rows) + 1)
+        if not self.rows and isinstance(task, CleanplateTask):
+            self.events.write_graph(task.model, task.device)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -129,11 +111,6 @@ class Record(Callback):
         title = f"{data.recipe.name}: {len(data.split.train):,} training items, {row['steps']:,} steps"
         draw_curves(self.rows, self.run.curves, title)
 
-    def teardown(self, trainer: pl.Trainer, task: pl.LightningModule, stage: str) -> None:
-        """Close TensorBoard's log."""
-        if self.writer:
-            self.writer.close()
-
     def _row(self, trainer: pl.Trainer, task: CleanplateTask, data: PhasedData) -> Row:
         phase, optimizer = data.phase, trainer.optimizers[0]
         items = phase.batch_size * trainer.num_training_batches * trainer.world_size
@@ -160,15 +137,13 @@ class Record(Callback):
         sheet = draw_previews(model, batch)
         model.train()
         write_picture(self.run.previews / f"epoch-{epoch:03d}.png", sheet)
-        if self.writer:
-            self.writer.add_image("previews", sheet, epoch, dataformats="HWC")
+        if self.events:
+            self.events.write_picture("previews", sheet, epoch)
 
     def _log(self, row: Row) -> None:
-        if self.writer:
-            for name, value in row.items():
-                if (name == "lr" or "/" in name) and value is not None:
-                    self.writer.add_scalar(name, value, row["epoch"])
-            self.writer.flush()
+        if self.events:
+            shown = {name: x for name, x in row.items() if (name == "lr" or "/" in name) and x is not None}
+            self.events.write_scalars(shown, row["epoch"])
 
 
 def _gather(faults: dict[int, str], processes: int) -> dict[int, str]:

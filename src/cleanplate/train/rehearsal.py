@@ -12,14 +12,15 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_per_epoch
+from cleanplate.data.opening import open_data
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.recipe import AdamW, Phase, Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import keep_freed_memory
 from cleanplate.train.engine import is_out_of_memory
+from cleanplate.train.packs import packs_to_make
 from cleanplate.train.run import Run
 from cleanplate.train.trial import Trial
 
@@ -51,6 +52,7 @@ class Rehearsal(BaseModel):
     validation_items: dict[str, int]
     precision: str
     layout: str
+    kernels: str
     phases: list[PhaseCost]
     minutes: float
     memory_gb: float
@@ -58,28 +60,36 @@ class Rehearsal(BaseModel):
     memory_of_machine_gb: float
     disk_gb: float
     """Weights of every epoch, and the full states that are kept."""
+    packs_gb: float
+    """What the packs take that the training would make beside its data set."""
     disk_free_gb: float
 
 
 def rehearse(
-    recipe: Recipe | str | Path, data: Path | str, *, run: Path | str | None = None, settings: Sequence[str] = ()
+    recipe: Recipe | str | Path,
+    data: Path | str,
+    *,
+    run: Path | str | None = None,
+    settings: Sequence[str] = (),
+    pack: bool = True,
 ) -> Rehearsal:
     """Take a few steps of each phase on the data itself, and write nothing.
 
     Args:
-        recipe, data, run, settings: as `train` takes them.
+        recipe, data, run, settings, pack: as `train` takes them.
 
     Raises:
         UserError: as `train` does; or a phase does not fit in memory, or the run on the disk.
     """
     recipe = load_recipe(recipe, settings)
     planned = Run.plan(run, recipe)
-    folder = ModestFolder(data)
+    folder = open_data(data, packed=pack)
     split = split_items(folder, recipe.split)
     keep_freed_memory()
     trial = Trial(recipe, folder, split)
     phases = [_time_phase(trial, phase, number) for number, phase in enumerate(recipe.phases)]
     needed, free = _disk(trial, recipe), shutil.disk_usage(_existing(planned.path)).free / GB
+    packs = sum(one.missing_bytes() for one in packs_to_make(folder, recipe, split)) / GB
     if needed > free:
         raise UserError(f"{planned.path}: the run takes {needed:.1f} GB, and {free:.1f} GB are free; make room")
     return Rehearsal(
@@ -89,11 +99,13 @@ def rehearse(
         validation_items={part: len(items) for part, items in split.parts.items()},
         precision=trial.compute["precision"],
         layout=trial.compute["layout"],
+        kernels=trial.compute["kernels"],
         phases=phases,
         minutes=round(sum(phase.minutes for phase in phases), 1),
         memory_gb=round(_peak_memory() / GB, 2),
         memory_of_machine_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB, 2),
         disk_gb=round(needed, 2),
+        packs_gb=round(packs, 2),
         disk_free_gb=round(free, 2),
     )
 
@@ -103,7 +115,7 @@ def format_rehearsal(rehearsal: Rehearsal) -> str:
     parts = ", ".join(f"{count:,} {part}" for part, count in rehearsal.validation_items.items())
     lines = [
         f"{rehearsal.recipe}: {rehearsal.train_items:,} items to train on, {parts} to validate by; "
-        f"{rehearsal.precision}, {rehearsal.layout}"
+        f"{rehearsal.precision}, {rehearsal.layout}, {rehearsal.kernels} kernels"
     ]
     lines += [
         f"phase {number}  {phase.size}x{phase.size}, batches of {phase.batch_size}, {phase.epochs} epochs of "
@@ -115,7 +127,8 @@ def format_rehearsal(rehearsal: Rehearsal) -> str:
             *lines,
             f"time     about {rehearsal.minutes:.0f} min, validation included",
             f"memory   {rehearsal.memory_gb:.1f} GB of {rehearsal.memory_of_machine_gb:.1f} GB",
-            f"disk     {rehearsal.disk_gb:.1f} GB of {rehearsal.disk_free_gb:.1f} GB free",
+            f"disk     {rehearsal.disk_gb:.1f} GB of {rehearsal.disk_free_gb:.1f} GB free, "
+            f"and {rehearsal.packs_gb:.1f} GB for packs beside the data set",
             f"nothing was written; `cleanplate data check` looks at every picture; the run would be {rehearsal.run}",
         ]
     )

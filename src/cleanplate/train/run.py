@@ -25,6 +25,14 @@ CLOCK = ("seconds", "items_per_second")
 """The columns of a row that no two runs share; they lie in times.csv, so that metrics.csv can be had again."""
 
 
+NEEDED_OF_ENVIRONMENT = frozenset(
+    ("device", "devices", "threads", "precision", "layout", "data", "data_fingerprint", "normalisation", "depth")
+)
+"""The keys of environment.json that going on takes."""
+NEEDED_OF_ROWS = frozenset(("epoch", "phase", "size", "batch_size", "steps", "lr", "validation/loss", *CLOCK))
+"""The columns that are looked at, all of them numbers."""
+
+
 class Run:
     """A run folder.
 
@@ -103,14 +111,20 @@ class Run:
             UserError: it is damaged.
         """
         try:
-            return json.loads(self.environment_file.read_text())
+            found = json.loads(self.environment_file.read_text())
         except (OSError, ValueError) as error:
             raise UserError(f"{self.environment_file}: cannot be read ({error}); the run folder is damaged") from None
+        if not isinstance(found, dict) or (missing := sorted(NEEDED_OF_ENVIRONMENT - found.keys())):
+            what = ", ".join(missing) if isinstance(found, dict) else "table"
+            raise UserError(f"{self.environment_file}: holds no {what}; the run folder is damaged")
+        return found
 
     def write_rows(self, rows: Sequence[Row]) -> None:
         """Write metrics.csv and times.csv, a row an epoch; a figure that does not exist is left empty."""
-        write_text(self.times, _as_csv(rows, ["epoch", *CLOCK]))  # first, so that every row of metrics has its times
-        write_text(self.metrics, _as_csv(rows, [name for name in rows[0] if name not in CLOCK]))
+        write_text(
+            self.times, _as_csv(rows, ["epoch", *CLOCK]), durable=True
+        )  # first, so that every row of metrics has its times
+        write_text(self.metrics, _as_csv(rows, [name for name in rows[0] if name not in CLOCK]), durable=True)
 
     def write_skipped(self, faults: Mapping[int, str]) -> None:
         """Write skipped.csv, the items that could not be read and were left out."""
@@ -118,11 +132,21 @@ class Run:
         write_text(self.skipped, _as_csv(rows, ["item", "fault"]))
 
     def rows(self) -> list[Row]:
-        """Read metrics.csv and times.csv, numbers as numbers; no rows before the first epoch has ended."""
+        """Read metrics.csv and times.csv, numbers as numbers; no rows before the first epoch has ended.
+
+        Raises:
+            UserError: they are damaged.
+        """
         if not self.metrics.exists():
             return []
-        times = {row["epoch"]: row for row in _read_csv(self.times)}
-        return [row | times[row["epoch"]] for row in _read_csv(self.metrics)]
+        try:
+            times = {row["epoch"]: row for row in _read_csv(self.times)}
+            rows = [row | times.get(row["epoch"], {}) for row in _read_csv(self.metrics)]
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise UserError(f"{self.metrics}, times.csv: cannot be read ({error}); the run folder is damaged") from None
+        if not rows or any(not isinstance(row.get(name), int | float) for row in rows for name in NEEDED_OF_ROWS):
+            raise UserError(f"{self.metrics}, times.csv: rows or figures are missing; the run folder is damaged")
+        return rows
 
 
 def best_row(rows: Sequence[Row]) -> Row:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 DIVERGED = 5.0
 """A sweep ends when the running mean of its loss is so many times its lowest."""
 RUNNING_MEAN = 0.9
+MOST_ITERATIONS = 1_000_000
 SMOOTHING = 1 / 40
 """Deviation of the Gaussian that smooths a curve, as a share of its length."""
 
@@ -39,7 +40,7 @@ class Sweep(NamedTuple):
         """Read `START:END:ITERATIONS`, such as `1e-5:1:400`; `2epochs` in place of iterations.
 
         Raises:
-            UserError: it is none, starts at or above its end, or has no iterations.
+            UserError: it is none, starts at or above its end, or has none or too many iterations.
         """
         try:
             start, end, length = text.split(":")
@@ -54,6 +55,8 @@ class Sweep(NamedTuple):
             raise UserError(f"--sweep {text}: the start must be above 0 and below the end")
         if sweep.iterations < 1:
             raise UserError(f"--sweep {text}: needs one iteration at least")
+        if sweep.iterations > MOST_ITERATIONS:
+            raise UserError(f"--sweep {text}: takes at most {MOST_ITERATIONS:,} iterations")
         return sweep
 
     def rates(self) -> list[float]:

@@ -121,7 +121,7 @@ class CleanplateTask(pl.LightningModule):
     def augmented(self, batch: Batch, epoch: int) -> Batch:
         """Return a training batch changed at random as the recipe says; plate and frame are float32, 0 to 1."""
         settings, seed = self.recipe.augmentation, self.recipe.seed
-        batch = flip(batch.as_float(), settings.horizontal_flip, seed=seed, epoch=epoch)
+        batch = flip(batch, settings.horizontal_flip, seed=seed, epoch=epoch).as_float()
         indices = batch.indices.tolist()
         plate, frame = augment(batch.plate, batch.frame, settings, seed=seed, epoch=epoch, indices=indices)
         return batch._replace(plate=plate, frame=frame)

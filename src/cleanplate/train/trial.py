@@ -8,13 +8,12 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
-from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import steps_per_epoch
-from cleanplate.data.source import Batch, BatchLoader, shuffled
+from cleanplate.data.source import Batch, BatchLoader, DataSet, shuffled
 from cleanplate.data.split import Split
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.recipe import Phase, Recipe
-from cleanplate.train.compute import choose_compute, pick_device, set_layout
+from cleanplate.train.compute import arrange, choose_compute, pick_device
 from cleanplate.train.task import CleanplateTask
 
 
@@ -27,7 +26,7 @@ class Trial:
         split: its split.
     """
 
-    def __init__(self, recipe: Recipe, folder: ModestFolder, split: Split) -> None:
+    def __init__(self, recipe: Recipe, folder: DataSet, split: Split) -> None:
         self.recipe, self.folder, self.split = recipe, folder, split
         self.device = pick_device()
         self.compute = choose_compute(recipe, self.device)
@@ -36,7 +35,7 @@ class Trial:
             self.task = CleanplateTask(
                 recipe, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train)
             ).to(self.device)
-        set_layout(self.task.model, self.compute["layout"])
+        arrange(self.task.model, self.compute)
         self.optimizer = self.task.configure_optimizers()
         bfloat16 = self.compute["precision"] == "bfloat16"
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)

@@ -1,0 +1,163 @@
+"""The networks' passes over memory, several in one: the same mathematics as torch's own layers.
+
+On a CPU much of a step goes by in reading and writing pictures between the convolutions. Here ReLU, batch norm and the
+addition of a shortcut are two passes instead of nine, and bilinear doubling and concatenation one instead of two; so
+are their ways back. Works on float32, float64 and bfloat16, channels last.
+"""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from cleanplate.fused.build import load_kernels
+
+LANES = 16
+"""Channels are worked on so many at a time."""
+_NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float64: "float64"}
+
+
+def can_fuse(x: Tensor) -> bool:
+    """Tell whether there are kernels for such pictures, `(B, C, H, W)`, here."""
+    return x.device.type == "cpu" and x.shape[1] % LANES == 0 and x.dtype in _NAMES and load_kernels() is not None
+
+
+def relu_norm(x: Tensor, norm: nn.Module, shortcut: Tensor | None = None) -> Tensor:
+    """Return `norm(relu(x)) + shortcut`, and bring the running statistics of a norm that is training forward.
+
+    Args:
+        x: `(B, C, H, W)`.
+        norm: of C channels; in evaluation, where it goes by the running statistics, there are no gradients.
+        shortcut: as x; nothing is added when None.
+
+    Raises:
+        ValueError: x holds a single value a channel, and the norm is training.
+    """
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.num_batches_tracked is not None  # as in every norm of ours
+    if not norm.training:
+        x, out = _channels_last(x), _empty(x, *x.shape)
+        shortcut = None if shortcut is None else _channels_last(shortcut.to(x.dtype))
+        numbers = (x.numel() // x.shape[1], x.shape[1])
+        statistics = (norm.running_mean, norm.running_var, norm.eps)
+        _run("relu_norm_fixed", x, shortcut, out, *numbers, norm.weight, norm.bias, *statistics)
+        return out
+    if x.numel() == x.shape[1]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
+    norm.num_batches_tracked.add_(1)
+    return _ReluNorm.apply(x, shortcut, norm.weight, norm.bias, norm)
+
+
+def double_and_join(x: Tensor, skip: Tensor) -> Tensor:
+    """Return `cat([interpolate(x, scale_factor=2, mode="bilinear"), skip], 1)`.
+
+    Args:
+        x: `(B, C, H, W)`.
+        skip: `(B, C, 2H, 2W)`.
+    """
+    return _DoubleAndJoin.apply(x, skip)
+
+
+def keep_and_pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x and `max_pool2d(x, 2)`.
+
+    Args:
+        x: `(B, C, H, W)`, H and W even.
+    """
+    if not torch.is_grad_enabled():
+        return x, _pool(_channels_last(x))  # what goes through a Function comes out with other strides when B is 1
+    return _KeepAndPool.apply(x)
+
+
+class _ReluNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shortcut: Tensor | None, weight: Tensor, bias: Tensor, norm: Any) -> Tensor:
+        x, channels = _channels_last(x), x.shape[1]
+        if shortcut is not None:
+            shortcut = _channels_last(shortcut.to(x.dtype))
+        out, kept = torch.empty_like(x), x.new_empty(2, channels, dtype=torch.double)
+        numbers = (x.numel() // channels, channels)
+        statistics = (norm.running_mean, norm.running_var, norm.momentum, norm.eps)
+        _run("relu_norm", x, shortcut, out, *numbers, weight, bias, *statistics, kept)
+        ctx.save_for_backward(x, weight, kept)
+        ctx.has_shortcut = shortcut is not None
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, kept = ctx.saved_tensors
+        gradient, channels = _channels_last(gradient), x.shape[1]
+        of_x, of_weight, of_bias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+        numbers = (x.numel() // channels, channels)
+        _run("relu_norm_backward", x, *numbers, gradient, weight, kept, of_x, of_weight, of_bias)
+        return of_x, gradient if ctx.has_shortcut else None, of_weight, of_bias, None
+
+
+class _DoubleAndJoin(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, skip: Tensor) -> Tensor:
+        x, skip = _channels_last(x), _channels_last(skip.to(x.dtype))
+        n, channels, height, width = ctx.shape = x.shape
+        out = _empty(x, n, 2 * channels, 2 * height, 2 * width)
+        _run("double_and_join", x, skip, out, n, height, width, channels)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = _channels_last(gradient)
+        n, channels, height, width = ctx.shape
+        of_x, of_skip = _empty(gradient, *ctx.shape), _empty(gradient, n, channels, 2 * height, 2 * width)
+        _run("double_and_join_backward", gradient, of_x, of_skip, n, height, width, channels)
+        return of_x, of_skip
+
+
+class _KeepAndPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        last = _channels_last(x)
+        ctx.save_for_backward(last)
+        return x, _pool(last)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_kept: Tensor, of_pooled: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        n, channels, height, width = x.shape
+        stride = of_kept.stride(3)
+        if of_kept.stride() != (height * width * stride, 1, width * stride, stride):
+            of_kept, stride = _channels_last(of_kept), channels
+        out = torch.empty_like(x)
+        _run("pool_backward", x, of_kept, stride, _channels_last(of_pooled), out, n, height, width, channels)
+        return out
+
+
+def _pool(x: Tensor) -> Tensor:
+    n, channels, height, width = x.shape
+    pooled = _empty(x, n, channels, height // 2, width // 2)
+    _run("pool", x, pooled, n, height, width, channels)
+    return pooled
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _empty(like: Tensor, *shape: int) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
+
+
+def _run(name: str, x: Tensor, *arguments: Tensor | float | None) -> None:
+    """Call the kernel `name` for numbers such as those of x, with x as its first argument."""
+    kernel = getattr(load_kernels(), f"{name}_{_NAMES[x.dtype]}")
+    if kernel(*map(_in_c, (x, *arguments))):
+        raise MemoryError(name)
+
+
+def _in_c(argument: Tensor | float | None) -> Any:
+    if argument is None or isinstance(argument, Tensor):
+        return ctypes.c_void_p(None if argument is None else argument.data_ptr())
+    return ctypes.c_double(argument) if isinstance(argument, float) else ctypes.c_long(argument)

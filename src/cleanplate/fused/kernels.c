@@ -1,0 +1,68 @@
+/* The training step's passes over memory, on pictures laid out channels last, (N, H, W, C), C a multiple of LANES.
+ *
+ * Each pass is compiled once a number type: kernels.inc is included with its names and conversions. Vectors are the
+ * compilers' own extension (GCC, Clang), so one source serves every processor. Sums go block by block, then in double,
+ * thread by thread in order: with the same number of threads they are the same to the last bit.
+ */
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LANES 16
+#define BLOCK 128 /* rows whose sums stay in registers */
+
+typedef uint16_t bfloat16;
+typedef uint16_t halves __attribute__((vector_size(LANES * 2), aligned(2)));
+typedef uint32_t words __attribute__((vector_size(LANES * 4), aligned(4)));
+typedef int32_t signed_words __attribute__((vector_size(LANES * 4), aligned(4)));
+typedef int64_t signed_longs __attribute__((vector_size(LANES * 8), aligned(8)));
+typedef float floats __attribute__((vector_size(LANES * 4), aligned(4)));
+typedef double doubles __attribute__((vector_size(LANES * 8), aligned(8)));
+
+static inline floats load_bfloat16(const bfloat16 *from) {
+    return (floats)(__builtin_convertvector(*(const halves *)from, words) << 16);
+}
+
+static inline void store_bfloat16(bfloat16 *to, floats value) { /* rounds to nearest, ties to even */
+    words bits = (words)value;
+    *(halves *)to = __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, halves);
+}
+
+static inline floats load_float32(const float *from) { return *(const floats *)from; }
+static inline void store_float32(float *to, floats value) { *(floats *)to = value; }
+static inline doubles load_float64(const double *from) { return *(const doubles *)from; }
+static inline void store_float64(double *to, doubles value) { *(doubles *)to = value; }
+
+static inline long at_most(long a, long b) { return a < b ? a : b; }
+
+/* Add up the threads' partial sums, `(threads, 2, channels)`, into the first. */
+static void merge(double *sums, long channels) {
+    for (int thread = 1; thread < omp_get_max_threads(); thread++)
+        for (long c = 0; c < 2 * channels; c++) sums[c] += sums[thread * 2 * channels + c];
+}
+
+#define NAME_(what, type) what##_##type
+#define NAME(what, type) NAME_(what, type)
+
+#define TYPE bfloat16
+#define NUMBER bfloat16
+#define WIDE float
+#define VECTOR floats
+#define BITS signed_words
+#include "kernels.inc"
+
+#define TYPE float32
+#define NUMBER float
+#define WIDE float
+#define VECTOR floats
+#define BITS signed_words
+#include "kernels.inc"
+
+#define TYPE float64
+#define NUMBER double
+#define WIDE double
+#define VECTOR doubles
+#define BITS signed_longs
+#include "kernels.inc"

@@ -1,0 +1,175 @@
+"""The fused kernels give what torch's own layers give, forwards and backwards."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import PLAIN
+from torch import Tensor, nn
+from trainings import small_recipe
+
+from cleanplate.errors import UserError
+from cleanplate.fused import can_fuse, double_and_join, keep_and_pool, relu_norm
+from cleanplate.fused.build import load_kernels
+from cleanplate.losses import Target, create_loss
+from cleanplate.models import create_model
+from cleanplate.models.blocks import set_fused
+from cleanplate.train.compute import choose_compute
+from cleanplate.train.fit import resume, train
+from cleanplate.train.run import Run
+
+FUSED = PLAIN.model_copy(update={"layout": "channels_last", "kernels": "fused"})
+
+needs_kernels = pytest.mark.skipif(load_kernels() is None, reason="needs Linux and a C compiler (cc)")
+sides = st.integers(1, 5)
+
+
+def values(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Draw numbers with many equal ones among them, channels last, that want gradients."""
+    drawn = torch.randint(-6, 7, shape, generator=torch.Generator().manual_seed(seed)).to(dtype) / 4
+    return drawn.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+def gradients(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> list[Tensor]:
+    """Return the results, and the gradient of each input from those of the results, all different."""
+    results = function(*inputs)
+    weighted = [
+        (result * values(*result.shape, seed=9 + n, dtype=result.dtype).detach()).sum()
+        for n, result in enumerate(results)
+    ]
+    return [*results, *torch.autograd.grad(torch.stack(weighted).sum(), inputs)]
+
+
+def assert_equal(ours: list[Tensor], theirs: list[Tensor]) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def plain_relu_norm(x: Tensor, norm: nn.BatchNorm2d, shortcut: Tensor | None) -> Tensor:
+    normed = norm(x.relu())
+    return normed if shortcut is None else normed + shortcut
+
+
+@needs_kernels
+@given(n=st.integers(2, 4), groups=st.integers(1, 3), height=sides, width=sides, shortcut=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_relu_norm_is_relu_then_batch_norm(n: int, groups: int, height: int, width: int, shortcut: bool) -> None:
+    norm = nn.BatchNorm2d(16 * groups).double()
+    nn.init.normal_(norm.weight)
+    other = copy.deepcopy(norm)
+    x = values(n, 16 * groups, height, width, seed=1)
+    added = [values(n, 16 * groups, height, width, seed=2)] if shortcut else []
+
+    def fused(x: Tensor, *_: Tensor) -> tuple[Tensor]:
+        return (relu_norm(x, norm, *added),)
+
+    def plain(x: Tensor, *_: Tensor) -> tuple[Tensor]:
+        return (plain_relu_norm(x, other, *added or [None]),)
+
+    assert_equal(gradients(fused, x, norm.weight, norm.bias, *added), gradients(plain, x, *other.parameters(), *added))
+    assert_equal([b.double() for b in norm.buffers()], [b.double() for b in other.buffers()])
+
+
+@needs_kernels
+@given(n=st.integers(1, 3), groups=st.integers(1, 2), height=sides, width=sides)
+@settings(max_examples=30, deadline=None)
+def test_double_and_join_is_bilinear_and_concatenation(n: int, groups: int, height: int, width: int) -> None:
+    x = values(n, 16 * groups, height, width, seed=3)
+    skip = values(n, 16 * groups, 2 * height, 2 * width, seed=4)
+
+    def plain(x: Tensor, skip: Tensor) -> tuple[Tensor]:
+        doubled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return (torch.cat([doubled, skip], 1),)
+
+    assert_equal(gradients(lambda *both: (double_and_join(*both),), x, skip), gradients(plain, x, skip))
+
+
+@needs_kernels
+@given(n=st.integers(1, 3), groups=st.integers(1, 2), height=sides, width=sides, beside=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_pool_is_max_pool_and_its_gradient_goes_to_the_first_of_equals(
+    n: int, groups: int, height: int, width: int, beside: bool
+) -> None:
+    x = values(n, 16 * groups, 2 * height, 2 * width, seed=5)
+
+    def used(kept: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([kept, kept.detach()], 1) if beside else kept * 2, pooled
+
+    fused = gradients(lambda x: used(*keep_and_pool(x)), x)
+    assert_equal(fused, gradients(lambda x: used(x, F.max_pool2d(x, 2)), x))
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["dsresnet", "masknet"])
+def test_gradients_of_the_networks_agree_in_float64(name: str) -> None:
+    torch.manual_seed(0)
+    plain = create_model(name).double()
+    fused = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    set_fused(fused, True)
+    plate, frame, truth = torch.rand(2, 3, 64, 96).double(), torch.rand(2, 3, 64, 96).double(), torch.rand(2, 1, 64, 96)
+    loss = create_loss("rmse-bce-dice" if name == "dsresnet" else "dice")
+    for model in (plain, fused):
+        loss(model(plate, frame), Target(truth.double(), truth.double()))["loss"].backward()
+    for one, other in zip(fused.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-9)
+    assert_equal([b.double() for b in fused.buffers()], [b.double() for b in plain.buffers()])
+
+
+@needs_kernels
+def test_bfloat16_is_rounded_once_to_the_nearest() -> None:
+    x, norm = values(4, 16, 8, 8, seed=6, dtype=torch.bfloat16), nn.BatchNorm2d(16)
+    exact = nn.BatchNorm2d(16)(x.detach().float().relu())
+    assert torch.equal(relu_norm(x, norm), exact.to(torch.bfloat16))
+
+
+@needs_kernels
+def test_a_nan_stays_one() -> None:
+    x = values(2, 16, 4, 4, seed=7).detach()
+    x[0, 3, 1, 1] = float("nan")
+    assert relu_norm(x, nn.BatchNorm2d(16).double())[:, 3].isnan().all()
+    assert keep_and_pool(x)[1].isnan().sum() == 1
+
+
+def test_pictures_of_other_channels_are_left_to_torch() -> None:
+    assert not can_fuse(torch.zeros(1, 3, 4, 4))
+
+
+@needs_kernels
+def test_a_single_value_a_channel_is_refused_as_torch_does() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        relu_norm(torch.zeros(1, 16, 1, 1), nn.BatchNorm2d(16))
+
+
+def test_without_a_compiler_training_goes_by_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    load_kernels.cache_clear()
+    try:
+        assert load_kernels() is None
+        chosen = choose_compute(small_recipe(compute=PLAIN.model_copy(update={"kernels": "auto"})), torch.device("cpu"))
+        assert chosen["kernels"] == "plain"
+        with pytest.raises(UserError, match=r"compute\.kernels: fused is for .* C compiler"):
+            choose_compute(small_recipe(compute=FUSED), torch.device("cpu"))
+    finally:
+        load_kernels.cache_clear()
+
+
+def test_fused_kernels_with_another_layout_are_refused() -> None:
+    with pytest.raises(UserError, match=r"compute\.kernels: fused is for channels_last"):
+        choose_compute(small_recipe(compute=FUSED.model_copy(update={"layout": "contiguous"})), torch.device("cpu"))
+
+
+@needs_kernels
+def test_a_run_with_fused_kernels_goes_on_to_the_same_bits(scenes: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(compute=FUSED)
+    whole = train(recipe, scenes, run=tmp_path / "whole")
+    train(recipe, scenes, run=tmp_path / "broken", epochs_now=1)
+    resume(tmp_path / "broken")
+    runs = [Run.open(whole.run), Run.open(tmp_path / "broken")]
+    assert runs[0].environment()["kernels"] == "fused"
+    assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()
+    assert runs[0].metrics.read_bytes() == runs[1].metrics.read_bytes()
