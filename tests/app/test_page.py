@@ -247,7 +247,8 @@ def test_a_busy_server_is_asked_again_and_a_forgotten_plate_is_sent_again(
 
     page.route("**/api/predict*", refuse)
     page.on("request", lambda request: posted.append(request.url) if "plates" in request.url else None)
-    page.get_by_label(re.compile("^Frame")).set_input_files(pictures[1])
+    with page.expect_response(lambda answer: "/api/predict" in answer.url and answer.ok):
+        page.get_by_label(re.compile("^Frame")).set_input_files(pictures[1])
     expect(page.get_by_role("status")).to_contain_text("Done in")
     assert answers == []
     assert len(posted) == 1

@@ -44,7 +44,7 @@ class Guard:
     def __init__(self, app: ASGIApp, limits: Limits, hosts: Collection[str] = ()) -> None:
         self._app, self._limits = app, limits
         own = socket.gethostname().lower()
-        self._hosts = {"localhost", own, f"{own}.local", *map(str.lower, hosts)}
+        self._hosts = {"localhost", own, f"{own}.local", *map(str.lower, hosts)} - {""}
         self._requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +79,8 @@ class Guard:
             return HTTPException(421, "this server is not called that; open the address that it printed")
         if not reads and not _is_same_site(headers, host):
             return HTTPException(403, "sent by a page of another site")
-        if int(headers.get("content-length", "0")) > self._limits.max_bytes:  # uvicorn lets nothing but digits pass
+        length = headers.get("content-length", "0")  # uvicorn lets nothing but digits pass
+        if len(length) > 18 or int(length) > self._limits.max_bytes:
             return self._too_large()
         if not reads and self._requests >= self._limits.requests:
             return HTTPException(429, "too many requests at once; try again in a second", RETRY_AFTER)

@@ -40,6 +40,7 @@ def serve(
         SystemExit: after SIGTERM; the code is 143.
     """
     try:
+        import python_multipart  # noqa: F401  (FastAPI wants it)
         import uvicorn
 
         from cleanplate.app.limits import Limits
