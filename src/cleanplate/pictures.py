@@ -44,25 +44,51 @@ class _Header(NamedTuple):
     """Its end is there: without it decoders fill the rest with grey and say nothing."""
 
 
+class PictureFormatError(UserError):
+    """Its content is neither JPEG nor PNG, whatever its name says."""
+
+
+class PictureTooLargeError(UserError):
+    """It says that it has more pixels, or takes more work, than we read."""
+
+
 def decode(path: Path, flags: int) -> np.ndarray:
     """Decode a picture file.
 
     Raises:
-        UserError: the file is missing, is neither JPEG nor PNG, ends before the picture does, or is larger than
-            `MAX_PIXELS`.
+        UserError: the file is missing, or as `decode_bytes`.
     """
-    content = read_file(path, "no such picture")
+    return decode_bytes(read_file(path, "no such picture"), flags, path)
+
+
+def decode_bytes(content: bytes, flags: int, name: Path | str, max_pixels: int | None = None) -> np.ndarray:
+    """Decode the content of a picture file.
+
+    Args:
+        content: all of it.
+        flags: OpenCV's, such as `cv2.IMREAD_COLOR`.
+        name: what faults are told of.
+        max_pixels: a picture of more is refused before it is decoded; `MAX_PIXELS` when None.
+
+    Raises:
+        PictureFormatError: it is neither JPEG nor PNG.
+        PictureTooLargeError: it has more pixels than that, or more scans than `MAX_SCANS`.
+        UserError: it ends before the picture does, or is damaged.
+    """
     header = _read_header(content)
-    if header and not header.is_whole:
-        raise UserError(f"{path}: the picture ends early (truncated file); copy or download it again")
-    if header and header.width * header.height > MAX_PIXELS:
-        size = f"{header.width}x{header.height}, and at most {MAX_PIXELS:,} pixels are read"
-        raise UserError(f"{path}: is {size}; save it smaller")
-    if header and header.scans > MAX_SCANS:
-        raise UserError(f"{path}: is a JPEG of {header.scans} scans, and at most {MAX_SCANS} are read; save it anew")
-    picture = _decode(content, flags) if header else None
+    if header is None:
+        raise PictureFormatError(f"{name}: not a readable picture; replace it with a valid JPEG or PNG")
+    if not header.is_whole:
+        raise UserError(f"{name}: the picture ends early (truncated file); copy or download it again")
+    if header.width * header.height > (max_pixels := max_pixels or MAX_PIXELS):
+        size = f"{header.width}x{header.height}, and at most {max_pixels:,} pixels are read"
+        raise PictureTooLargeError(f"{name}: is {size}; save it smaller")
+    if header.scans > MAX_SCANS:
+        scans = f"{header.scans} scans, and at most {MAX_SCANS} are read"
+        raise PictureTooLargeError(f"{name}: is a JPEG of {scans}; save it anew")
+    picture = _decode(content, flags)
     if picture is None:
-        raise UserError(f"{path}: not a readable picture; replace it with a valid JPEG or PNG")
+        raise UserError(f"{name}: not a readable picture; replace it with a valid JPEG or PNG")
     return picture
 
 
@@ -106,7 +132,12 @@ def _read_jpeg_header(content: bytes) -> _Header:
 
 def read_rgb(path: Path) -> np.ndarray:
     """Read a picture as `(H, W, 3)` uint8 RGB; grey becomes RGB, alpha is dropped."""
-    return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return decode_rgb(read_file(path, "no such picture"), path)
+
+
+def decode_rgb(content: bytes, name: Path | str, max_pixels: int | None = None) -> np.ndarray:
+    """Decode the content of a picture file as `read_rgb` does, with the bounds and errors of `decode_bytes`."""
+    return cv2.cvtColor(decode_bytes(content, cv2.IMREAD_COLOR, name, max_pixels), cv2.COLOR_BGR2RGB)
 
 
 def read_rgba(path: Path) -> np.ndarray:
@@ -138,12 +169,15 @@ def read_depth(path: Path) -> np.ndarray:
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a grey, RGB or RGBA array as a whole file; the suffix says the format (JPEG at quality 95)."""
+    write_bytes(path, encode(picture, path.suffix))
+
+
+def encode(picture: np.ndarray, suffix: str = ".png", compression: int = 3) -> bytes:
+    """Return the content of a file of a grey, RGB or RGBA array: JPEG at quality 95, or PNG, compressed 0 to 9."""
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    options = {".png": [cv2.IMWRITE_PNG_COMPRESSION, 3], ".tiff": []}
-    write_bytes(
-        path, cv2.imencode(path.suffix, picture, options.get(path.suffix, [cv2.IMWRITE_JPEG_QUALITY, 95]))[1].tobytes()
-    )
+    options = {".png": [cv2.IMWRITE_PNG_COMPRESSION, compression], ".tiff": []}
+    return cv2.imencode(suffix, picture, options.get(suffix, [cv2.IMWRITE_JPEG_QUALITY, 95]))[1].tobytes()
 
 
 def list_pictures(folder: Path) -> list[Path]:

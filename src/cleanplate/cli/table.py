@@ -12,6 +12,7 @@ from cleanplate import __version__
 from cleanplate.cli.data import data_app
 from cleanplate.cli.export import export
 from cleanplate.cli.options import warn
+from cleanplate.cli.serving import serve
 from cleanplate.cli.training import compare, experiments, lr_range, recipes, train
 from cleanplate.cli.use import evaluate, plate, predict
 from cleanplate.errors import UserError
@@ -47,6 +48,7 @@ app.command()(evaluate)
 app.command()(plate)
 app.command()(predict)
 app.command()(export)
+app.command("app")(serve)
 
 
 @app.callback(invoke_without_command=True)

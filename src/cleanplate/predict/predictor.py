@@ -145,10 +145,11 @@ class Scene:
         return Answer(mask, depth[0] if depth else None)
 
     def _plate_at(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the plate at a frame's size; that of the last frame is kept."""
-        if self._sized_plate.shape != shape:
-            self._sized_plate = cv2.resize(self.plate, shape[1::-1], interpolation=cv2.INTER_AREA)
-        return self._sized_plate
+        """Return the plate at a frame's size; that of the last frame is kept, which may be another thread's."""
+        sized = self._sized_plate
+        if sized.shape != shape:
+            self._sized_plate = sized = cv2.resize(self.plate, shape[1::-1], interpolation=cv2.INTER_AREA)
+        return sized
 
 
 def _require_rgb(picture: np.ndarray, what: str) -> None:
