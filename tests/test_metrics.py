@@ -12,8 +12,8 @@ from processes import in_two_processes
 from skimage.metrics import structural_similarity
 from torch import Tensor
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
-from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.functional.classification import binary_jaccard_index
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cleanplate.losses import Target
 from cleanplate.metrics import STRUCTURE_NAMES, MaskDepthMetrics, depth_rmse, foreground_share, iou, soft_iou

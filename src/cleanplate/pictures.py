@@ -52,7 +52,20 @@ def decode(path: Path, flags: int) -> np.ndarray:
             `MAX_PIXELS`.
     """
     content = read_file(path, "no such picture")
-    header = _read_header(content)
+    return _decode_bounded(path, content, _read_header(content), flags, "JPEG or PNG")
+
+
+def read_bitmap(path: Path) -> np.ndarray:
+    """Read a Windows bitmap, `.bmp`, as `(H, W)` uint8 grey.
+
+    Raises:
+        UserError: as `decode`.
+    """
+    content = read_file(path, "no such picture")
+    return _decode_bounded(path, content, _read_bitmap_header(content), cv2.IMREAD_GRAYSCALE, "BMP")
+
+
+def _decode_bounded(path: Path, content: bytes, header: _Header | None, flags: int, kind: str) -> np.ndarray:
     if header and not header.is_whole:
         raise UserError(f"{path}: the picture ends early (truncated file); copy or download it again")
     if header and header.width * header.height > MAX_PIXELS:
@@ -62,7 +75,7 @@ def decode(path: Path, flags: int) -> np.ndarray:
         raise UserError(f"{path}: is a JPEG of {header.scans} scans, and at most {MAX_SCANS} are read; save it anew")
     picture = _decode(content, flags) if header else None
     if picture is None:
-        raise UserError(f"{path}: not a readable picture; replace it with a valid JPEG or PNG")
+        raise UserError(f"{path}: not a readable picture; replace it with a valid {kind}")
     return picture
 
 
@@ -90,6 +103,13 @@ def _read_png_header(content: bytes) -> _Header:
         kind = content[at + 4 : at + 8]
         at += 12 + int.from_bytes(content[at : at + 4])
     return _Header(width, height, scans=1, is_whole=kind == b"IEND" and at <= len(content))
+
+
+def _read_bitmap_header(content: bytes) -> _Header | None:
+    if not content.startswith(b"BM") or len(content) < 26:
+        return None
+    length, width, height = struct.unpack_from("<2xI12xii", content)  # a negative height is one from the top down
+    return _Header(abs(width), abs(height), scans=1, is_whole=len(content) >= length)
 
 
 def _read_jpeg_header(content: bytes) -> _Header:
