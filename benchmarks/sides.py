@@ -27,6 +27,7 @@ def make_step(way: str, size: int, batch: int) -> Callable[[], None]:
     if way == "ours":
         keep_freed_memory()
     compute = choose_compute(recipe, torch.device("cpu")) if way == "ours" else AS_WRITTEN
+    print(f"{way} at {size}x{size}: {', '.join(compute.values())}", file=sys.stderr)
     torch.manual_seed(0)
     model, loss = arrange(create_model("dsresnet"), compute), create_loss(recipe.loss)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=way == "ours")
