@@ -65,6 +65,7 @@ def test_killed_in_the_middle_and_called_again_it_ends_with_the_same_report(scen
     assert "Learning-rate range test" in text
     assert "![Learning-rate range test](../lr_range/lr_range.png)" in text
     assert re.search(r"scale 0\.00012 of the report: 48 items, batches of \d+ and more, \d+ steps", text)
+    assert "at scale 0.00012" in (tmp_path / "killed" / "lr_range" / "lr_range.json").read_text()  # its plot's title
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

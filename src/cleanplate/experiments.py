@@ -182,7 +182,8 @@ def _train_or_go_on(recipe: Recipe, data: Path | str, path: Path) -> None:
 def _range_test(recipe: Recipe, sweeps: Sequence[str], data: Path | str, scale: float, path: Path) -> Section:
     batch_size = max(LEAST_RANGE_BATCH, round(RANGE_BATCH * scale))
     first = recipe.phases[0].model_copy(update={"batch_size": batch_size})
-    recipe = scaled(recipe, scale).model_copy(update={"phases": (first,)})
+    name = f"{recipe.name} at scale {scale:.4g}"  # as it stands on the plot
+    recipe = scaled(recipe, scale).model_copy(update={"name": name, "phases": (first,)})
     answer_file = path / "lr_range.json"
     if answer_file.exists():
         answer = LrRange.model_validate_json(answer_file.read_text())
