@@ -5,11 +5,12 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLEANPLATE := $(BIN)/cleanplate
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test bench lint clean
 
 help:
 	@echo "make demo   set up, render the sample set, train on it, evaluate (seven minutes on two cores)"
 	@echo "make test   set up and run every test"
+	@echo "make bench  set up and compare with the report's way: a quarter of an hour, nothing else running"
 	@echo "make lint   set up and run ruff and mypy"
 	@echo "make venv   set up alone: the environment .venv"
 	@echo "make clean  remove what demo has made"
@@ -39,6 +40,10 @@ demo: venv
 test: venv
 	@echo "==> running every test"
 	@$(BIN)/python -m pytest
+
+bench: venv
+	@echo "==> measuring; benchmarks/results.json"
+	@$(BIN)/python benchmarks/bench.py
 
 lint: venv
 	@$(BIN)/ruff check .

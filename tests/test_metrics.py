@@ -9,12 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import in_two_processes
+from skimage.metrics import structural_similarity
 from torch import Tensor
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
 from torchmetrics.functional.classification import binary_jaccard_index
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cleanplate.losses import Target
-from cleanplate.metrics import MaskDepthMetrics, depth_rmse, foreground_share, iou, soft_iou
+from cleanplate.metrics import STRUCTURE_NAMES, MaskDepthMetrics, depth_rmse, foreground_share, iou, soft_iou
 
 MASK_NAMES = ["iou", "soft_iou", "false_positive_share"]
 DEPTH_NAMES = ["rmse", "batch_rmse", "mae", "aligned_rmse", "abs_rel", "delta_1.25"]
@@ -26,10 +28,10 @@ quick = settings(max_examples=10, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def sample(seed: int = 0) -> tuple[Tensor, Tensor, Target]:
+def sample(seed: int = 0, height: int = 9, width: int = 14) -> tuple[Tensor, Tensor, Target]:
     """Return mask, depth and target; item 1 has no foreground, item 2 no depth."""
     generator = torch.Generator().manual_seed(seed)
-    mask, depth, noise, true_depth = torch.rand(4, ITEMS, 1, 9, 14, generator=generator)
+    mask, depth, noise, true_depth = torch.rand(4, ITEMS, 1, height, width, generator=generator)
     true_mask = (mask + noise > 1).float()
     true_mask[1] = 0
     true_depth[2] = NAN
@@ -202,6 +204,84 @@ def test_depth_at_zero_metres_is_left_out_of_relative_metrics() -> None:
     p, t = row(0.5, 0.5), row(0.0, 0.5)
     result = measure(p, p, Target(p, t), metrics=MaskDepthMetrics(near=0, far=2))
     assert (result["abs_rel"], result["delta_1.25"]) == (0, 1)
+
+
+# Structure of depth
+
+
+def structure(depth: Tensor | None, target: Target) -> dict[str, float | None]:
+    found = measure(torch.zeros_like(target.mask), depth, target, metrics=MaskDepthMetrics(structure=True))
+    return {name: found[name] for name in STRUCTURE_NAMES}
+
+
+def test_names_with_structure_are_the_reports_and_two_more() -> None:
+    metrics = MaskDepthMetrics(structure=True)
+    _, depth, target = sample()
+    metrics.update(torch.zeros_like(target.mask), depth, target)
+    assert list(metrics.compute()) == [*NAMES, "ssim", "aligned_ssim"]
+
+
+@pytest.mark.parametrize("shape", [(11, 11), (20, 31)])
+def test_ssim_agrees_with_scikit_image_and_torchmetrics(shape: tuple[int, int]) -> None:
+    _, depth, target = sample(3, *shape)
+    assert target.depth is not None
+    kept = [0, 1, 3, 4, 5]  # item 2 has no depth
+    p, t = depth[kept].double(), target.depth[kept].double()
+    maps = [
+        structural_similarity(
+            a.numpy(), b.numpy(), gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, full=True
+        )[1]
+        for a, b in zip(p[:, 0], t[:, 0], strict=True)
+    ]
+    found = structure(depth, target)["ssim"]
+    assert found == pytest.approx(np.mean([whole[5:-5, 5:-5].mean() for whole in maps]), abs=1e-12)
+    _, full = structural_similarity_index_measure(p, t, data_range=1.0, return_full_image=True)
+    assert found == pytest.approx(full[..., 5:-5, 5:-5].mean().item(), abs=1e-6)  # its window is float32
+
+
+@quick
+@given(seeds, st.floats(0.05, 1), st.floats(0, 0.5))
+def test_aligned_ssim_is_that_after_a_straight_line_fit(seed: int, scale: float, shift: float) -> None:
+    _, depth, target = sample(seed, 16, 13)
+    assert target.depth is not None
+    fitted = depth.double()
+    for p, t, out in zip(depth.double(), target.depth.double(), fitted, strict=True):
+        if not t.isnan().any():
+            slope, offset = np.polyfit(p.flatten().numpy(), t.flatten().numpy(), 1)
+            out[:] = slope * p + offset
+    expected = structure(fitted, target)["ssim"]
+    assert structure(scale * depth + shift, target)["aligned_ssim"] == pytest.approx(expected, abs=1e-4)
+
+
+@quick
+@given(seeds, st.integers(11, 16), st.integers(11, 20), st.sampled_from([0.0, 1.0, NAN]))
+def test_structure_under_padding_is_that_of_the_picture_cut(seed: int, height: int, width: int, fill: float) -> None:
+    _, depth, target = sample(seed, 16, 20)
+    valid = torch.zeros(depth.shape, dtype=torch.bool)
+    valid[..., :height, :width] = True
+    padded = target._replace(depth=torch.where(valid, target.depth, fill), valid=valid)
+    cut = Target(target.mask[..., :height, :width], target.depth[..., :height, :width], target.has_depth)
+    assert structure(depth, padded) == pytest.approx(structure(depth[..., :height, :width], cut), abs=1e-12)
+
+
+def test_structure_of_equal_depths_is_one_and_of_flat_answers_low() -> None:
+    _, _, target = sample(0, 16, 16)
+    assert target.depth is not None
+    assert structure(target.depth.nan_to_num(0.5), target) == pytest.approx({"ssim": 1, "aligned_ssim": 1})
+    flat = structure(torch.full_like(target.depth, 0.5), target)
+    assert flat["aligned_ssim"] is not None
+    assert flat["aligned_ssim"] < 0.2
+
+
+def test_structure_without_depth_or_without_room_for_a_window_is_none() -> None:
+    _, depth, target = sample(0, 16, 16)
+    nothing = {"ssim": None, "aligned_ssim": None}
+    assert structure(None, target) == nothing
+    assert structure(depth, target._replace(has_depth=torch.zeros(ITEMS, dtype=torch.bool))) == nothing
+    assert structure(*sample(0, 10, 30)[1:]) == nothing
+    narrow = torch.zeros(depth.shape, dtype=torch.bool)
+    narrow[..., :10] = True
+    assert structure(depth, target._replace(valid=narrow)) == nothing
 
 
 # What is missing

@@ -1,12 +1,12 @@
 """The README's commands, run in their order, on small data."""
 
 import re
-import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from documented import console_commands
 
 from cleanplate import Predictor, cli
 from cleanplate.pictures import list_pictures, read_rgb
@@ -21,12 +21,6 @@ SMALLER = {
     "lr-range": ["--sweep", "1e-4:1:3", "--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]"],
     "train": ["--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]", "--set", "compute.precision=float32"],
 }
-
-
-def readme_commands() -> list[list[str]]:
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
-    return [shlex.split(line, comments=True) for line in lines]
 
 
 def run(words: list[str]) -> int:
@@ -51,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, plates: Path, cutouts: Path
 
 def test_every_command_of_the_readme_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    for words in readme_commands():
+    for words in console_commands(README):
         if words[0] == "cleanplate":
             assert run(words[1:]) == 0, " ".join(words)
     assert list((folder / "predictions").glob("*_overview.png"))
@@ -71,6 +65,6 @@ def test_the_python_of_the_readme_runs(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = {words[1] for words in readme_commands() if words[0] == "make"}
+    targets = {words[1] for words in console_commands(README) if words[0] == "make"}
     assert targets == {"demo", "test"}
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)

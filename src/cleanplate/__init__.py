@@ -13,6 +13,7 @@ __all__ = [
     "clean_plate",
     "compare",
     "evaluate",
+    "evaluate_footage",
     "export",
     "lr_range",
     "predict",
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cleanplate.compare.report import compare
     from cleanplate.errors import UserError
     from cleanplate.evaluate import evaluate
+    from cleanplate.footage import evaluate_footage
     from cleanplate.predict.export import export
     from cleanplate.predict.pictures import predict
     from cleanplate.predict.plate import clean_plate
@@ -39,6 +41,7 @@ _HOMES = {
     "clean_plate": "predict.plate",
     "compare": "compare.report",
     "evaluate": "evaluate",
+    "evaluate_footage": "footage",
     "export": "predict.export",
     "lr_range": "train.lr_range",
     "predict": "predict.pictures",

@@ -68,7 +68,7 @@ class _Tally:
     """The metrics of the network and of both references, over the same items."""
 
     def __init__(self, near: float | None, far: float | None) -> None:
-        self.network, self.difference, self.mean_depth = (MaskDepthMetrics(near, far) for _ in range(3))
+        self.network, self.difference, self.mean_depth = (MaskDepthMetrics(near, far, structure=True) for _ in range(3))
 
     def update(self, scored: _Scored, references: References | None) -> None:
         self.network.update(_tensor(scored.masks), _tensor_or_none(scored.depths), scored.target)

@@ -80,6 +80,15 @@ def ssim(p: Tensor, t: Tensor, valid: Tensor | None = None, *, everywhere: bool 
     lie wholly in valid pixels. Wang et al., "Image quality assessment", 2004.
     """
     valid = _stated(valid, p, everywhere)
+    similarity, whole = similarity_map(p, t, valid)
+    if whole is None:
+        return 1 - similarity.mean()
+    total, count = _sums(everywhere, ((1 - similarity) * whole).sum(), whole.sum())
+    return total / count.clamp(min=1)
+
+
+def similarity_map(p: Tensor, t: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """Return SSIM in each window, `(..., H-10, W-10)`, and which windows lie wholly in valid pixels (None: all)."""
     p, t = _blank(valid, p, t)
     p_mean, t_mean, pp, tt, pt = _gaussian_filter(torch.stack([p, t, p * p, t * t, p * t]))
     c1, c2 = 0.01**2, 0.03**2
@@ -89,11 +98,9 @@ def ssim(p: Tensor, t: Tensor, valid: Tensor | None = None, *, everywhere: bool 
     similarity = (2 * p_mean * t_mean + c1) / (p_mean * p_mean + t_mean * t_mean + c1)
     similarity = similarity * (2 * covariance + c2) / (p_var + t_var + c2)
     if valid is None:
-        return 1 - similarity.mean()
+        return similarity, None
     gaps = F.max_pool2d(F.max_pool2d((~valid).to(p.dtype), (WINDOW, 1), stride=1), (1, WINDOW), stride=1)
-    whole = gaps == 0
-    total, count = _sums(everywhere, ((1 - similarity) * whole).sum(), whole.sum())
-    return total / count.clamp(min=1)
+    return similarity, gaps == 0
 
 
 def _gaussian_filter(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from cleanplate.losses import Target
+from cleanplate.losses import WINDOW, Target, similarity_map
 
 THRESHOLD = 0.5
 NAMES = (
@@ -22,6 +22,8 @@ NAMES = (
     "abs_rel",
     "delta_1.25",
 )
+STRUCTURE_NAMES = ("ssim", "aligned_ssim")
+"""Taken only where asked for: they cost as much as the other metrics together, many times over."""
 
 
 def iou(mask: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -58,21 +60,42 @@ def aligned_rmse(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> 
     return ((t.square().sum(dim=1) - explained).clamp(min=0) / counts.sum(dim=1)).sqrt()
 
 
+def align(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return each item's `depth` under its least-squares scale and shift, float64; a flat one is only shifted."""
+    counts = _counts(target, valid)
+    p, t = _centred(depth, counts), _centred(target, counts)
+    scale = (p * t).sum(dim=1) / p.square().sum(dim=1).clamp(min=torch.finfo(torch.double).tiny)
+    mean = _blank(target, counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)
+    return (scale[:, None] * p + mean[:, None]).view(depth.shape)
+
+
+def ssim(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return structural similarity of each item, `(B,)`, over the windows of `losses.ssim`; NaN where none counts."""
+    if min(target.shape[-2:]) < WINDOW:
+        return torch.full((len(target),), torch.nan, dtype=torch.double, device=target.device)
+    similarity, whole = similarity_map(depth.double(), target.double(), valid)
+    if whole is None:
+        return similarity.mean(dim=(1, 2, 3))
+    return (similarity * whole).sum(dim=(1, 2, 3)) / whole.sum(dim=(1, 2, 3))
+
+
 class MaskDepthMetrics(Metric):
     """All the metrics of mask and depth, over any number of batches and processes.
 
     `abs_rel` and `delta_1.25` are taken in metres, `near + depth * (far - near)`, and None without `near` and `far`; so
-    is every metric that had nothing to measure. `soft_iou` and `batch_rmse` are the published experiment's.
+    is every metric that had nothing to measure. `soft_iou` and `batch_rmse` are the published experiment's. With
+    `structure` there are `ssim` and `aligned_ssim` as well.
     """
 
     full_state_update = False
     totals: Tensor
 
-    def __init__(self, near: float | None = None, far: float | None = None) -> None:
+    def __init__(self, near: float | None = None, far: float | None = None, *, structure: bool = False) -> None:
         super().__init__(compute_with_cache=False)  # the cache outlives merge_state
         self.near, self.far = near, far
+        self.names = NAMES + STRUCTURE_NAMES if structure else NAMES
         # A row for each name: what is summed, and over how many.
-        self.add_state("totals", torch.zeros(len(NAMES), 2, dtype=torch.double), dist_reduce_fx="sum")
+        self.add_state("totals", torch.zeros(len(self.names), 2, dtype=torch.double), dist_reduce_fx="sum")
 
     def update(self, mask: Tensor, depth: Tensor | None, target: Target) -> None:
         """Take in a batch.
@@ -85,11 +108,13 @@ class MaskDepthMetrics(Metric):
         self._update_mask(mask, target)
         if depth is not None and target.depth is not None:
             self._update_depth(depth, target.depth, target.depth_valid())
+            if len(self.names) > len(NAMES):
+                self._update_structure(depth, target.depth, target.depth_valid())
 
     def compute(self) -> dict[str, float | None]:
         """Return every metric by name; None where there was nothing to measure."""
         result: dict[str, float | None] = {}
-        for name, (total, count) in zip(NAMES, self.totals.tolist(), strict=True):
+        for name, (total, count) in zip(self.names, self.totals.tolist(), strict=True):
             mean = total / count if count else None
             result[name] = mean**0.5 if mean is not None and name in ("rmse", "aligned_rmse") else mean
         return result
@@ -118,9 +143,14 @@ class MaskDepthMetrics(Metric):
             self._add("abs_rel", (p - t).abs() / t, away)
             self._add("delta_1.25", (torch.maximum(p / t, t / p) < 1.25).double(), away)
 
+    def _update_structure(self, depth: Tensor, target: Tensor, valid: Tensor | None) -> None:
+        for name, compared in (("ssim", depth), ("aligned_ssim", align(depth, target, valid))):
+            values = ssim(compared, target, valid)
+            self._add(name, values, ~values.isnan())
+
     def _add(self, name: str, values: Tensor, weights: Tensor) -> None:
         total = torch.where(weights > 0, values * weights, 0).sum()
-        self.totals[NAMES.index(name)] += torch.stack([total, weights.sum().double()])
+        self.totals[self.names.index(name)] += torch.stack([total, weights.sum().double()])
 
 
 def _counts(picture: Tensor, valid: Tensor | None) -> Tensor:

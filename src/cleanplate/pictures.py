@@ -75,12 +75,28 @@ def decode_bytes(content: bytes, flags: int, name: Path | str, max_pixels: int |
         PictureTooLargeError: it has more pixels than that, or more scans than `MAX_SCANS`.
         UserError: it ends before the picture does, or is damaged.
     """
-    header = _read_header(content)
+    return _decode_bounded(name, content, _read_header(content), flags, "JPEG or PNG", max_pixels or MAX_PIXELS)
+
+
+def read_bitmap(path: Path) -> np.ndarray:
+    """Read a Windows bitmap, `.bmp`, as `(H, W)` uint8 grey.
+
+    Raises:
+        UserError: as `decode`.
+    """
+    content = read_file(path, "no such picture")
+    header = _read_bitmap_header(content)
+    return _decode_bounded(path, content, header, cv2.IMREAD_GRAYSCALE, "BMP", MAX_PIXELS)
+
+
+def _decode_bounded(
+    name: Path | str, content: bytes, header: _Header | None, flags: int, kind: str, max_pixels: int
+) -> np.ndarray:
     if header is None:
-        raise PictureFormatError(f"{name}: not a readable picture; replace it with a valid JPEG or PNG")
+        raise PictureFormatError(f"{name}: not a readable picture; replace it with a valid {kind}")
     if not header.is_whole:
         raise UserError(f"{name}: the picture ends early (truncated file); copy or download it again")
-    if header.width * header.height > (max_pixels := max_pixels or MAX_PIXELS):
+    if header.width * header.height > max_pixels:
         size = f"{header.width}x{header.height}, and at most {max_pixels:,} pixels are read"
         raise PictureTooLargeError(f"{name}: is {size}; save it smaller")
     if header.scans > MAX_SCANS:
@@ -88,7 +104,7 @@ def decode_bytes(content: bytes, flags: int, name: Path | str, max_pixels: int |
         raise PictureTooLargeError(f"{name}: is a JPEG of {scans}; save it anew")
     picture = _decode(content, flags)
     if picture is None:
-        raise UserError(f"{name}: not a readable picture; replace it with a valid JPEG or PNG")
+        raise UserError(f"{name}: not a readable picture; replace it with a valid {kind}")
     return picture
 
 
@@ -116,6 +132,13 @@ def _read_png_header(content: bytes) -> _Header:
         kind = content[at + 4 : at + 8]
         at += 12 + int.from_bytes(content[at : at + 4])
     return _Header(width, height, scans=1, is_whole=kind == b"IEND" and at <= len(content))
+
+
+def _read_bitmap_header(content: bytes) -> _Header | None:
+    if not content.startswith(b"BM") or len(content) < 26:
+        return None
+    length, width, height = struct.unpack_from("<2xI12xii", content)  # a negative height is one from the top down
+    return _Header(abs(width), abs(height), scans=1, is_whole=len(content) >= length)
 
 
 def _read_jpeg_header(content: bytes) -> _Header:

@@ -32,7 +32,8 @@ class References:
 
     def mask(self, plates: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """Return `(B, H, W)` float32 masks, 0 or 1, of `(B, H, W, 3)` uint8 plates and frames."""
-        return np.stack([_open(difference(p, f) > self.threshold) for p, f in zip(plates, frames, strict=True)])
+        opened = [_open(difference(p, f) > self.threshold) for p, f in zip(plates, frames, strict=True)]
+        return np.stack(opened).astype(np.float32)
 
     def depth(self, count: int, shape: tuple[int, int]) -> np.ndarray | None:
         """Return the mean depth map `count` times, `(count, H, W)` float32, at the shape asked for."""
@@ -111,13 +112,23 @@ def _scores(batch: Batch, thresholds: np.ndarray) -> np.ndarray:
     scores = np.zeros(len(thresholds))
     for plate, frame, truth, valid in zip(plates, frames, truths, valids, strict=True):
         far = difference(np.ascontiguousarray(plate), np.ascontiguousarray(frame))
-        for number, threshold in enumerate(thresholds):
-            mask = _open(far > threshold) > 0
-            union = ((mask | truth) & valid).sum()
-            scores[number] += (mask & truth & valid).sum() / union if union else 1.0
+        counts = sweep(far, truth & valid, ~truth & valid, thresholds)
+        union = counts.sum(1)
+        scores += np.where(union > 0, counts[:, 0] / np.maximum(union, 1), 1.0)
     return scores
 
 
+def sweep(far: np.ndarray, foreground: np.ndarray, background: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Return what `count` says of the difference's mask at each threshold, `(T, 3)`; `far` is of `difference`."""
+    return np.stack([count(_open(far > threshold) > 0, foreground, background) for threshold in thresholds])
+
+
+def count(mask: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return how many pixels of a mask are rightly and wrongly foreground, and how many it misses, `(3,)`; bool all."""
+    right = np.count_nonzero(mask & foreground)
+    return np.array([right, np.count_nonzero(mask & background), np.count_nonzero(foreground) - right])
+
+
 def _open(mask: np.ndarray) -> np.ndarray:
-    """Return the mask, 0 or 1, with specks thinner than three pixels gone."""
-    return cv2.morphologyEx(mask.astype(np.float32), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    """Return the mask, uint8 of 0 or 1, with specks thinner than three pixels gone."""
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))

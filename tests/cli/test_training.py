@@ -1,5 +1,6 @@
 """The commands that train networks and set trainings side by side."""
 
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,13 @@ def test_range_test_answers_with_sweeps_and_suggestions(scenes: Path, tmp_path: 
     following = out.splitlines()[-1]
     assert following.startswith(f"next: cleanplate train quick --data {scenes} --set model=masknet")
     assert " --set optimizer.lr=" in following
+    assert shlex.split(following)[1:-1] == ["cleanplate", "train", "quick", "--data", str(scenes), *FAST, "--set"]
+
+
+def test_the_rate_that_a_phase_has_is_the_one_to_change(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+    rate = ("--set", "phases.0.lr=0.5")
+    command = ("lr-range", "quick", "--data", scenes, *FAST, *rate, "--sweep", "1e-4:1:8", "--out", tmp_path / "out")
+    assert " --set phases.0.lr=0.5 --set phases.0.lr=0." in cleanplate(*command)[1].splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import draw_wall
+from scenes import FAR, NEAR, draw_wall
 
 from cleanplate import Predictor, UserError
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
@@ -193,7 +193,7 @@ def test_files_hold_what_the_predictor_answers(weights: Path, scene: Path) -> No
     assert np.array_equal(files["mask"], (answer.mask * 255).round())
     assert files["depth"].dtype == np.uint16
     assert np.array_equal(files["depth"], (answer.depth * 65535).round())
-    assert np.array_equal(files["depth_colour"], colour_depth(answer.depth))
+    assert np.array_equal(files["depth_colour"][:, :90], colour_depth(answer.depth))  # its scale is at the right
     assert np.array_equal(files["cutout"][..., :3], frame)
     assert np.array_equal(files["cutout"][..., 3], files["mask"])
 
@@ -246,3 +246,52 @@ def test_folder_without_pictures_is_refused(mask_weights: Path, scene: Path) -> 
     (scene / "empty").mkdir()
     with pytest.raises(UserError, match="holds no pictures"):
         predict(mask_weights, scene / "plate.png", [scene / "empty"], out=scene / "out")
+
+
+def test_metres_are_those_of_the_card(run: Path, scene: Path) -> None:
+    frame = scene / "frames" / "frame 1.png"
+    predict(run, scene / "plate.png", [frame], out=scene / "out")
+    metres = read(scene / "out" / "frame 1_depth_metres.tiff")
+    depth = Predictor.load(run).with_plate(read(scene / "plate.png"))(read(frame)).depth
+    assert metres.dtype == np.float32
+    np.testing.assert_allclose(metres, NEAR + depth * (FAR - NEAR), rtol=1e-5)
+
+
+def test_relative_depth_has_no_metres(weights: Path, scene: Path) -> None:
+    predict(weights, scene / "plate.png", [scene / "frames"], out=scene / "out")
+    assert not list((scene / "out").glob("*metres*"))
+
+
+@pytest.mark.parametrize("shape", [(70, 90), (35, 200), (300, 30)])
+def test_background_fills_the_frame_by_its_middle(
+    shape: tuple[int, int], predictor: Predictor, weights: Path, scene: Path
+) -> None:
+    beach = np.full((*shape, 3), 40, np.uint8)
+    write_picture(scene / "beach.png", beach)
+    frame = scene / "frames" / "frame 1.png"
+    predict(weights, scene / "plate.png", [frame], out=scene / "out", onto=str(scene / "beach.png"))
+    mask = predictor.with_plate(read(scene / "plate.png"))(read(frame)).mask[..., None]
+    onto = read(scene / "out" / "frame 1_onto.png")
+    np.testing.assert_allclose(onto, read(frame) * mask + 40 * (1 - mask), atol=1)
+
+
+def test_patterns_are_looked_up(mask_weights: Path, scene: Path) -> None:
+    predicted = predict(mask_weights, scene / "plate.png", [scene / "fra*" / "*.png"], out=scene / "out", only=["mask"])
+    assert [Path(file).name for file in predicted.files] == ["frame 1_mask.png", "frame 2_mask.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"onto": "#12"}, "--onto #12: not a colour; write six hex digits, such as #00ff00"),
+        ({"onto": "none.png"}, "none.png: no such picture"),
+        ({"only": ["masks"]}, "--only masks: is none of mask, cutout"),
+        ({"only": ["onto"]}, "--only onto: give the background as well"),
+        ({"frames": ["*.tif"]}, r"\*.tif: no file has such a name"),
+    ],
+)
+def test_wishes_at_fault_are_refused(arguments: dict, text: str, mask_weights: Path, scene: Path) -> None:
+    frames = arguments.pop("frames", [scene / "frames"])
+    with pytest.raises(UserError, match=text):
+        predict(mask_weights, scene / "plate.png", frames, out=scene / "out", **arguments)
+    assert not (scene / "out").exists()

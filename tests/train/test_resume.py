@@ -1,8 +1,10 @@
 """A run that is stopped, killed or harmed goes on, and ends with what it would have had."""
 
+import os
 import shutil
 import signal
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,26 @@ def test_the_second_ctrl_c_stops_within_the_step_and_loses_nothing_else(
     with pytest.raises(KeyboardInterrupt, match="go on with"):
         train(RECIPE, scenes, run=run)
     assert states(run)[-1] == 6
+    resume(run)
+    assert_same(run, unbroken)
+
+
+@pytest.mark.parametrize("write", [1, 2, 3, 4, 5, 9])  # of files and folders: states, weights, figures
+def test_ctrl_c_twice_while_something_is_written_loses_nothing(
+    write: int, unbroken: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fsync, writes = tmp_path / "run", os.fsync, count(1)
+
+    def interrupted(number: int) -> None:
+        if next(writes) == write:
+            send(signal.SIGINT, signal.SIGINT)
+        fsync(number)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="go on with"):
+            train(RECIPE, scenes, run=run)
+    assert not list(run.rglob(".*"))
     resume(run)
     assert_same(run, unbroken)
 

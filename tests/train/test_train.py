@@ -24,7 +24,8 @@ from cleanplate.data.statistics import normalisation_of
 from cleanplate.losses import LOSSES, loss_needs_depth
 from cleanplate.models.masknet import MaskNet
 from cleanplate.recipe import AdamW, Augmentation, Contrast, Phase, Sgd
-from cleanplate.train.fit import Trained
+from cleanplate.recipe_pictures import Composition, Exposure, Mismatch
+from cleanplate.train.fit import Trained, resume
 from cleanplate.train.run import best_row
 from cleanplate.train.task import CleanplateTask
 from cleanplate.weights import load_weights
@@ -288,3 +289,21 @@ def test_run_folder_that_holds_something_is_not_written_over(run: Path, scenes: 
 def test_recipe_as_data_takes_no_settings(scenes: Path) -> None:
     with pytest.raises(UserError, match="model_copy"):
         train(small_recipe(), scenes, settings=["seed=2"])
+
+
+def test_mismatch_changes_what_is_learned_and_goes_on_to_the_same_bits(scenes: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(phases=(Phase(size=32, epochs=2, batch_size=6),))
+    mismatched = recipe.model_copy(update={"mismatch": Mismatch(exposure=Exposure(probability=1))})
+    train(recipe, scenes, run=tmp_path / "without")
+    train(mismatched, scenes, run=tmp_path / "whole")
+    train(mismatched, scenes, run=tmp_path / "broken", epochs_now=1)
+    resume(tmp_path / "broken")
+    assert not equal_weights(tmp_path / "whole", tmp_path / "without")
+    assert equal_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_composition_that_nothing_reads_is_said_to_be_ignored(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(small_recipe(composition=Composition(people=1)), scenes, run=tmp_path / "run")
+    assert "note: composition is ignored" in capsys.readouterr().err

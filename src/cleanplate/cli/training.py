@@ -1,5 +1,6 @@
 """Commands that train networks and set trainings side by side."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -160,6 +161,7 @@ def lr_range(
 
     Example: cleanplate lr-range quick --data museum --sweep 1e-5:1:400 --sweep 1e-5:2:100
     """
+    from cleanplate.recipes import load_recipe
     from cleanplate.train.lr_range import DEFAULT_SWEEPS, format_table
     from cleanplate.train.lr_range import lr_range as range_test
 
@@ -173,9 +175,13 @@ def lr_range(
         settings=settings or (),
     )
     rate = answer.suggestions.steepest or answer.suggestions.before_divergence
-    again = " ".join(f"--set {setting}" for setting in settings or ())
-    then = f"\nnext: cleanplate train {recipe} --data {data} {again} --set optimizer.lr={rate:.2g}" if rate else ""
-    tell(as_json, answer, f"{format_table(answer)}\nplot: {answer.out}/lr_range.png{then.replace('  ', ' ')}")
+    lines = [format_table(answer), f"plot: {answer.out}/lr_range.png"]
+    if rate:
+        own_rate = load_recipe(recipe, settings or ()).phases[0].lr is not None  # which goes before the optimiser's
+        changes = [*(settings or ()), f"{'phases.0.lr' if own_rate else 'optimizer.lr'}={rate:.2g}"]
+        command = ["cleanplate", "train", recipe, "--data", str(data)]
+        lines.append(f"next: {shlex.join([*command, *(word for change in changes for word in ('--set', change))])}")
+    tell(as_json, answer, "\n".join(lines))
 
 
 def compare(

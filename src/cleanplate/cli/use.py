@@ -1,16 +1,20 @@
 """Commands that score a network and put it to use."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cleanplate.cli.options import Data, Json, Weights, tell
+from cleanplate.cli.options import Json, Weights, tell
+from cleanplate.errors import UserError
 
 
 def evaluate(
     weights: Weights,
-    data: Data,
+    data: Annotated[Path | None, typer.Option(help="A data set folder.")] = None,
+    footage: Annotated[
+        list[Path] | None, typer.Option(help="A folder of footage with masks, or of several such; again and again.")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the last phase's")] = None,
     native: Annotated[bool, typer.Option("--native", help="Score at the pictures' own size.")] = False,
     out: Annotated[
@@ -18,15 +22,35 @@ def evaluate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score a network on a data set, beside two references.
+    """Score a network on a data set, on footage or on both, beside references that learn nothing from data.
 
-    Example: cleanplate evaluate --weights runs/first --data museum
+    Example: cleanplate evaluate --weights runs/first --data museum --footage lawn --footage corridor
     """
+    if data is None and not footage:
+        raise UserError("give --data, a data set folder, or --footage, a folder of footage with masks")
     from cleanplate.evaluate import evaluate as evaluate_weights
     from cleanplate.evaluate import format_table
+    from cleanplate.footage import evaluate_footage
+    from cleanplate.footage import format_table as format_footage
 
-    evaluation = evaluate_weights(weights, data, size=size, native=native, out=out)
-    tell(as_json, evaluation, format_table(evaluation))
+    result, texts = dict[str, Any](), []
+    if footage:
+        on_footage = evaluate_footage(weights, footage, size=size, out=out)
+        result, texts = on_footage.model_dump(mode="json"), [format_footage(on_footage)]
+    if data:
+        evaluation = evaluate_weights(weights, data, size=size, native=native, out=out)
+        result = _join(result, evaluation.model_dump(mode="json"))
+        texts.insert(0, format_table(evaluation))
+    tell(as_json, result, "\n\n".join(texts))
+
+
+def _join(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Return both results as one: what both have is the second's, references of one name hold the figures of both."""
+    references = {
+        name: first.get("references", {}).get(name, {}) | second["references"].get(name, {})
+        for name in {**first.get("references", {}), **second["references"]}
+    }
+    return first | second | {"references": references}
 
 
 def predict(

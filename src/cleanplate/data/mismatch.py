@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cleanplate.data.source import Batch
+from cleanplate.data.source import Batch, Source
 from cleanplate.recipe_pictures import (
     Blur,
     Camouflage,
@@ -43,6 +43,26 @@ class Pair(NamedTuple):
 
 Draw = np.random.Generator
 Change = Callable[[Pair, Any, Draw], Pair]
+
+
+class Mismatched:
+    """A source whose plates and frames differ as a camera's do, each item by its own draws in each epoch.
+
+    Args:
+        source: where the items come from.
+        settings: what is changed, and how far.
+    """
+
+    def __init__(self, source: Source, settings: Mismatch) -> None:
+        self.source, self.settings = source, settings
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.source)
+
+    def batch(self, indices: Sequence[int], size: int, seed: int, epoch: int) -> Batch:
+        """Return the items `indices` at `size`, changed."""
+        return mismatch(self.source.batch(indices, size, seed, epoch), self.settings, seed=seed, epoch=epoch)
 
 
 def mismatch(batch: Batch, settings: Mismatch, *, seed: int, epoch: int) -> Batch:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from cleanplate.data.mismatch import Mismatched
 from cleanplate.data.source import Batch, BatchLoader, Skipped, Source, shuffled
 from cleanplate.data.split import Split
 from cleanplate.recipe import Phase, Recipe
@@ -58,7 +59,7 @@ class PhasedData(pl.LightningDataModule):
         order, size = shuffled(self.split.train, self.recipe.seed, self.epoch), self.phase.batch_size * processes
         steps = steps_per_epoch(len(order), size)
         shares = [np.array_split(order[n * size : (n + 1) * size], processes)[rank] for n in range(steps)]
-        return self._load(np.concatenate(shares), self._batches_done())
+        return self._load(Mismatched(self.source, self.recipe.mismatch), np.concatenate(shares), self._batches_done())
 
     def val_dataloader(self) -> list[BatchLoader]:
         """Return the validation batches, a loader for each part of the split."""
@@ -66,12 +67,12 @@ class PhasedData(pl.LightningDataModule):
         size, loaders = self.phase.batch_size, []
         for part in self.split.parts.values():
             batches = [part[start : start + size] for start in range(0, len(part), size)]
-            loaders.append(self._load(np.concatenate([part[:0], *batches[rank::processes]])))
+            loaders.append(self._load(self.source, np.concatenate([part[:0], *batches[rank::processes]])))
         return loaders
 
     def read(self, items: Sequence[int]) -> Batch:
         """Return items at the current phase's size, as the epoch has them."""
-        (batch,) = self._load(np.array(items), batch_size=len(items))
+        (batch,) = self._load(self.source, np.array(items), batch_size=len(items))
         return batch
 
     def _place(self) -> tuple[int, int]:
@@ -84,9 +85,9 @@ class PhasedData(pl.LightningDataModule):
             return 0
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
 
-    def _load(self, indices: np.ndarray, done: int = 0, batch_size: int | None = None) -> BatchLoader:
+    def _load(self, source: Source, indices: np.ndarray, done: int = 0, batch_size: int | None = None) -> BatchLoader:
         return BatchLoader(
-            self.source,
+            source,
             indices,
             size=self.phase.size,
             batch_size=batch_size or self.phase.batch_size,

@@ -145,6 +145,7 @@ class ClipWriter:
         self.path, self._time_base = path, like.time_base
         webm = path.suffix == ".webm"
         pieces = {} if webm else {"movflags": "hybrid_fragmented+frag_keyframe+delay_moov"}
+        pieces["flush_packets"] = "1"  # to the disk, not to a buffer that a kill would take along
         self._container = av.open(str(path), "w", options=pieces)
         self._stream = self._container.add_stream("libvpx-vp9" if webm else "libx264", rate=like.rate)
         context = self._stream.codec_context

@@ -166,8 +166,10 @@ def _read_folder(folder: Path, samples: int) -> list[np.ndarray]:
 
 
 def _read_video(path: Path, samples: int) -> list[np.ndarray]:
-    if path.exists() and path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise UserError(f"{path}: neither a video nor a folder of pictures")
+    if not path.exists():
+        raise UserError(f"{path}: no such video or folder")
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise UserError(f"{path}: is neither a video nor a folder of pictures")
     with Clip(path) as clip:
         if clip.length > LONG:
             clip.only_key_frames()

@@ -86,7 +86,6 @@ class Predictor:
         except ModuleNotFoundError as error:
             mend = f"install {error.name}, or use an .onnx file of `cleanplate export`"
             raise UserError(f"{weights}: cannot be loaded without {error.name}; {mend}") from None
-
         return cls(TorchBackend.load(weights, exact), size)
 
     def with_plate(self, plate: np.ndarray) -> "Scene":

@@ -30,6 +30,8 @@ CANDIDATES = (
 TRIAL_BATCH = 8
 TRIAL_SIZE = 96
 TRIALS = 3
+TRIAL_SECONDS = 20
+"""On a machine that is busy with other work no trial tells much: what has not been tried by then is left out."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Names of glibc's malloc.h."""
 
@@ -60,8 +62,11 @@ def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
         raise UserError(f"compute.kernels: fused is for {FUSED_NEEDS}; set it to auto or plain")
     best, best_seconds = candidates[0], float("inf")
     if len(candidates) > 1:
+        until = time.monotonic() + TRIAL_SECONDS
         with torch.random.fork_rng():
             for candidate in candidates:
+                if time.monotonic() > until and best_seconds < float("inf"):
+                    break
                 seconds = _time_step(recipe, device, candidate, limit=2 * best_seconds)
                 if seconds < best_seconds:
                     best, best_seconds = candidate, seconds

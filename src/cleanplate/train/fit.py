@@ -18,6 +18,7 @@ from cleanplate.errors import UserError
 from cleanplate.files import remove_partial_files
 from cleanplate.progress import say
 from cleanplate.recipe import Recipe, differing_keys, require_seeds
+from cleanplate.recipe_pictures import Composition
 from cleanplate.recipes import load_recipe
 from cleanplate.references import fit_references
 from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device
@@ -202,6 +203,8 @@ def _begin(new_run: Run, recipe: Recipe, data: Path | str, processes: int, pack:
     labelled = folder.labelled()[split.train].any()
     if not labelled and recipe.model == "dsresnet":
         say(f"note: {folder.path} has no depth labels: the network will answer with masks alone")
+    if recipe.composition != Composition():
+        say(f"note: composition is ignored: the frames of {folder.path} have been composed already")
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
     normalisation = normalisation_of(folder, skipped)
     say(

@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
+from cleanplate.data.mismatch import Mismatched
 from cleanplate.data.module import steps_per_epoch
 from cleanplate.data.source import Batch, BatchLoader, DataSet, shuffled
 from cleanplate.data.split import Split
@@ -48,7 +49,12 @@ class Trial:
             steps, size = steps_per_epoch(len(order), phase.batch_size), phase.batch_size
             seed = self.recipe.seed
             loader = BatchLoader(
-                self.folder, order[: steps * size], size=phase.size, batch_size=size, seed=seed, epoch=epoch
+                Mismatched(self.folder, self.recipe.mismatch),
+                order[: steps * size],
+                size=phase.size,
+                batch_size=size,
+                seed=seed,
+                epoch=epoch,
             )
             yield from ((epoch, batch.to(self.device)) for batch in loader)
 

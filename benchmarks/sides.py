@@ -1,0 +1,76 @@
+"""One side of a comparison of bench.py: measures once for each line that it is sent, and prints what it found."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
+from cleanplate.losses import Target, create_loss
+from cleanplate.models import create_model
+from cleanplate.models.ready import Normalise, ReadyModel
+from cleanplate.predict.torch_backend import TorchBackend
+from cleanplate.recipes import load_recipe
+from cleanplate.train.compute import arrange, choose_compute, keep_freed_memory
+from cleanplate.weights import WeightsCard
+
+AS_WRITTEN = {"precision": "float32", "layout": "contiguous", "kernels": "plain"}
+PLAIN = ChannelStatistics(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def make_step(way: str, size: int, batch: int) -> Callable[[], None]:
+    """Return a training step on a batch that stays, with the report's loss and optimiser."""
+    recipe = load_recipe("report-best", ())
+    if way == "ours":
+        keep_freed_memory()
+    compute = choose_compute(recipe, torch.device("cpu")) if way == "ours" else AS_WRITTEN
+    print(f"{way} at {size}x{size}: {', '.join(compute.values())}", file=sys.stderr)
+    torch.manual_seed(0)
+    model, loss = arrange(create_model("dsresnet"), compute), create_loss(recipe.loss)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=way == "ours")
+    memory_format = torch.channels_last if compute["layout"] == "channels_last" else torch.contiguous_format
+    plate, frame = (torch.rand(batch, 3, size, size).contiguous(memory_format=memory_format) for _ in range(2))
+    mask, depth = (torch.rand(2, batch, 1, size, size) > 0.5).float()
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=compute["precision"] == "bfloat16"):
+            prediction = model(plate, frame)
+        loss(prediction.float(), Target(mask, depth))["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def make_predict(way: str, size: int) -> Callable[[], object]:
+    """Return the prediction of one frame; the report's way looks at the plate each time."""
+    if way == "ours":
+        keep_freed_memory()
+    torch.manual_seed(0)
+    ready = ReadyModel(create_model("dsresnet"), *(Normalise(PLAIN.mean, PLAIN.std) for _ in range(2)))
+    card = WeightsCard(
+        model="dsresnet", size=size, normalisation=Normalisation(plate=PLAIN, frame=PLAIN), depth=DepthMeaning()
+    )
+    backend = TorchBackend(ready, card, exact=way == "baseline")
+    plates, frames = np.random.default_rng(0).integers(0, 256, (2, 1, size, size, 3)).astype(np.uint8)
+    kept = backend.keep_plates(plates)
+    return lambda: backend(kept if way == "ours" else backend.keep_plates(plates), frames)
+
+
+def main() -> None:
+    """Make what is to be measured, and measure whenever asked."""
+    way, task, *numbers = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+    action = make_predict(way, *numbers) if task == "predict" else make_step(way, *numbers)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        action()
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(peak if task == "memory" else seconds, flush=True)
+
+
+if __name__ == "__main__":
+    main()
