@@ -43,4 +43,7 @@ def served(run: Path) -> Iterator[str]:
     """The address of a page served for all tests, at the end of which nothing may have gone wrong in it."""
     app = Served("--weights", run, "--port", "0", "--json")
     yield app.url
-    assert app.stop() == (130, "cleanplate: stopped\n")
+    code, err = app.stop()
+    assert code == 130
+    assert err.endswith("cleanplate: stopped\n")
+    assert "Traceback" not in err

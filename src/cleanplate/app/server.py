@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from cleanplate import __version__
@@ -113,8 +114,12 @@ def create_app(service: Service, limits: Limits, hosts: Collection[str] = ()) ->
     )
     async def predict(
         frame: Annotated[UploadFile, File(description="JPEG or PNG.")],
-        plate: Annotated[UploadFile | None, File(description="The same scene with nobody in it, JPEG or PNG.")] = None,
-        plate_id: Annotated[str | None, Form(description="In its place: one that was posted before.")] = None,
+        plate: Annotated[
+            UploadFile | SkipJsonSchema[None], File(description="The same scene with nobody in it, JPEG or PNG.")
+        ] = None,
+        plate_id: Annotated[
+            str | SkipJsonSchema[None], Form(description="In its place: one that was posted before.")
+        ] = None,
         output: Annotated[
             Output,
             Query(
