@@ -1,11 +1,14 @@
 """Masks scored on footage: figures against torchmetrics, the references against OpenCV itself, what is written."""
 
+import re
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from documented import console_commands
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shots import SHAPE, draw_shot, write_footage
@@ -16,11 +19,12 @@ from torchmetrics.functional.classification import (
     binary_recall,
 )
 
-from cleanplate import Predictor, UserError, clean_plate, evaluate_footage
+from cleanplate import Predictor, UserError, clean_plate, cli, evaluate_footage
 from cleanplate.footage import FootageEvaluation, figures, format_table, rates
 from cleanplate.pictures import read_rgb, write_picture
 from cleanplate.references import References, count, difference, sweep
 
+PAGE = (Path(__file__).parents[1] / "docs" / "footage.md").read_text()
 OFFICIAL = {
     "iou": binary_jaccard_index,
     "f_measure": binary_f1_score,
@@ -199,6 +203,25 @@ def test_table_has_a_row_for_each_sequence_and_their_mean(evaluation: FootageEva
     assert head.split()[-3:] == ["(difference)", "(mog2)", "(knn)"]
     assert [line.split()[0] for line in lines[:3]] == ["lawn", "office", "mean"]
     assert f"{evaluation.sequences['lawn']['iou']:.4f}" in lines[0]
+
+
+def test_commands_and_python_of_the_page_run(
+    run: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "run")
+    Path("museum").symlink_to(scenes)
+    for name in ("lawn", "corridor"):
+        write_footage(Path(name))
+    write_footage(Path("dataset/baseline/office"), distributed=True)
+    commands = console_commands(PAGE)
+    assert len(commands) == 3
+    for words in commands:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words[1:])
+        assert ended.value.code == 0, " ".join(words)
+    assert Path("report/footage-worst.png").exists()
+    exec(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], {"evaluate_footage": evaluate_footage})
 
 
 def test_sequence_without_a_pixel_that_counts_is_refused(run: Path, tmp_path: Path) -> None:
