@@ -34,7 +34,7 @@ from cleanplate.data.modest import FIELDS, ModestFolder
 from cleanplate.data.pack import read_pack_card
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
-from cleanplate.pictures import read_depth, read_mask, read_rgb, read_rgba, write_picture
+from cleanplate.pictures import read_bitmap, read_depth, read_mask, read_rgb, read_rgba, write_picture
 from cleanplate.predict.predictor import Predictor
 from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
@@ -254,6 +254,7 @@ PNGS = [_encoded(".png", shape) for shape in ((9, 7), (9, 7, 3), (9, 7, 4))]
 PNGS += [_encoded(".png", (9, 7), np.uint16), _encoded(".png", (9, 7, 4), np.uint16)]
 JPEGS = [_encoded(".jpg", (24, 17)), _encoded(".jpg", (24, 17, 3))]
 JPEGS += [_encoded(".jpg", (24, 17, 3), np.uint8, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)]
+BITMAPS = [_encoded(".bmp", (9, 7)), _encoded(".bmp", (9, 7, 3))]
 OTHERS = [_encoded(suffix, (9, 7, 3)) for suffix in (".bmp", ".webp", ".tiff", ".ppm", ".gif")]
 PICTURE_WORDS = [
     *(
@@ -468,6 +469,10 @@ def _read_picture(path: Path) -> None:
     assert (rgb.dtype, mask.dtype, depth.dtype) == (np.uint8, np.uint8, np.uint16)
 
 
+def _read_bitmap(path: Path) -> None:
+    assert read_bitmap(path).dtype == np.uint8
+
+
 def _read_cutout(path: Path) -> None:
     cutout = read_rgba(path)
     assert cutout.shape[2:] == (4,)
@@ -551,6 +556,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         Reader("items", "items.csv", mutated([ITEMS], ITEMS_WORDS), _read_items),
         Reader("png", "a.png", pngs, _read_picture),
         Reader("jpeg", "a.jpg", mutated(JPEGS, PICTURE_WORDS), _read_picture),
+        Reader("bitmap", "a.bmp", mutated(BITMAPS, PICTURE_WORDS), _read_bitmap),
         Reader("cutout", "a.png", cutouts | cutouts.map(sealed), _read_cutout),
         Reader("pack", "pack.json", mutated([json.dumps(PACK_CARD).encode()], PACK_WORDS), _read_pack_card),
         Reader("zip", "a.zip", mutated([*map(_zipped, (0, zipfile.ZIP_DEFLATED))], ZIP_WORDS), _read_zip),

@@ -19,6 +19,7 @@ READERS = (
         "items",
         "png",
         "jpeg",
+        "bitmap",
         "cutout",
         "pack",
         "zip",

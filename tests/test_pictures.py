@@ -14,6 +14,7 @@ from cleanplate.errors import UserError
 from cleanplate.pictures import (
     Canvas,
     list_pictures,
+    read_bitmap,
     read_depth,
     read_mask,
     read_rgb,
@@ -98,6 +99,23 @@ def test_bytes_after_the_end_do_no_harm(tmp_path: Path, suffix: str) -> None:
     expected = read_rgb(path)
     path.write_bytes(path.read_bytes() + bytes(200) + b"\xff\xda of a film that a phone has added")
     assert np.array_equal(read_rgb(path), expected)
+
+
+def test_bitmap_comes_back_as_it_was_or_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.bmp"
+    Image.fromarray(noise(9, 7)).save(path)
+    assert np.array_equal(read_bitmap(path), noise(9, 7))
+    content = path.read_bytes()
+    path.write_bytes(content[:-10])
+    with pytest.raises(UserError, match=r"a\.bmp: the picture ends early"):
+        read_bitmap(path)
+    path.write_bytes(content[:18] + struct.pack("<ii", 20_000, -20_000) + content[26:])
+    with pytest.raises(UserError, match=r"a\.bmp: is 20000x20000, and at most 100,000,000 pixels are read"):
+        read_bitmap(path)
+    write_picture(tmp_path / "b.png", noise(9, 7))
+    (tmp_path / "b.png").rename(path)
+    with pytest.raises(UserError, match=r"a\.bmp: not a readable picture; replace it with a valid BMP"):
+        read_bitmap(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no picture"])

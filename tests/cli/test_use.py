@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from commands import FAST, Call, answer, fault
+from shots import write_footage
 
 
 def test_train_evaluate_and_predict_answer_in_json(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
@@ -38,3 +39,31 @@ def test_prediction_into_what_is_a_file_is_one_line(run: Path, scenes: Path, tmp
         line = fault(cleanplate("predict", "--weights", run, "--plate", plate, plate, "--out", out))
         assert str(taken) in line
         assert "choose another place" in line
+
+
+def test_footage_is_scored_alone_and_beside_a_data_set(
+    run: Path, scenes: Path, tmp_path: Path, cleanplate: Call
+) -> None:
+    sequences = [write_footage(tmp_path / name) for name in ("lawn", "hall")]
+    given = ["--footage", sequences[0], "--footage", sequences[1], "--out", tmp_path / "out"]
+    alone = answer(cleanplate("evaluate", "--weights", run, *given, "--json"))
+    assert alone["sequences"].keys() == {"lawn", "hall"}
+    for row in alone["sequences"].values():
+        assert {"iou", "f_measure", "precision", "recall"} <= row.keys()
+    assert alone["references"].keys() == {"difference", "mog2", "knn"}
+    assert all("iou" in rows[name] for rows in alone["references"].values() for name in ("lawn", "hall"))
+
+    both = answer(cleanplate("evaluate", "--weights", run, "--data", scenes, *given, "--json"))
+    assert both["sequences"] == alone["sequences"]
+    assert both["metrics"]["ssim"] is not None
+    assert both["references"]["difference"].keys() >= {"iou", "lawn", "hall"}
+    assert both["references"].keys() == {"difference", "mean_depth", "mog2", "knn"}
+
+    code, out, _ = cleanplate("evaluate", "--weights", run, "--data", scenes, *given)
+    assert code == 0
+    assert "(mean depth)" in out
+    assert "hall" in out
+
+
+def test_evaluation_of_nothing_is_one_line(run: Path, cleanplate: Call) -> None:
+    assert "give --data, a data set folder, or --footage" in fault(cleanplate("evaluate", "--weights", run))
