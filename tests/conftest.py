@@ -1,6 +1,7 @@
 """Synthetic pictures, drawn by code, and a small data set composed of them."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,13 @@ from cleanplate.recipe import AdamW, Phase, Recipe
 from cleanplate.train.fit import train
 
 torch.set_num_threads(1)  # networks this small gain nothing from more
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bits follow from the number of threads, and whoever goes on with a run takes up that run's."""
+    yield
+    torch.set_num_threads(1)
 
 
 def draw_plate(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
