@@ -16,7 +16,7 @@ from cleanplate.pictures import write_picture
 from cleanplate.predict.plate import make_plate
 from cleanplate.predict.predictor import Predictor
 from cleanplate.progress import say, track
-from cleanplate.references import References, count, difference, sweep
+from cleanplate.references import count, open_mask, sweep
 from cleanplate.sheet import COMPARISON, draw_sheet
 from cleanplate.weights import find_weights
 
@@ -122,6 +122,14 @@ def _count(name: str, sequence: FootageFolder, predictor: Predictor) -> tuple[di
     return {who: np.stack(rows) for who, rows in counts.items()}, names
 
 
+def difference(plate: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Return the largest channel difference `(H, W)` uint8 of `(H, W, 3)` pictures, blurred by one pixel.
+
+    The blur comes last, where that of `references.difference` comes first: with a camera's noise it is the stronger.
+    """
+    return cv2.GaussianBlur(cv2.absdiff(plate, frame).max(2), (0, 0), 1)
+
+
 def rates(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Return figures of pixel counts.
 
@@ -175,11 +183,10 @@ def _draw_worst(
     for score, shot_name, name in lowest:
         plate, shot = sequences[name].read_plate(), sequences[name].read_shot(shot_name)
         answer = predictor.with_plate(plate)(shot.frame).mask
-        by_difference = References(threshold, None).mask(plate[None], shot.frame[None])[0]
+        by_difference = open_mask(difference(plate, shot.frame) > threshold)
         truth = _draw_labels(shot.labels) if shot.labels else None
-        rows.append(
-            (plate, shot.frame, truth, *((mask * 255).round().astype(np.uint8) for mask in (answer, by_difference)))
-        )
+        found = (answer * 255).round().astype(np.uint8), by_difference * np.uint8(255)
+        rows.append((plate, shot.frame, truth, *found))
         notes.append(f"{name} {shot_name}: IoU {score:.3f}")
     path = folder / "footage-worst.png"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ class References:
 
     def mask(self, plates: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """Return `(B, H, W)` float32 masks, 0 or 1, of `(B, H, W, 3)` uint8 plates and frames."""
-        opened = [_open(difference(p, f) > self.threshold) for p, f in zip(plates, frames, strict=True)]
+        opened = [open_mask(difference(p, f) > self.threshold) for p, f in zip(plates, frames, strict=True)]
         return np.stack(opened).astype(np.float32)
 
     def depth(self, count: int, shape: tuple[int, int]) -> np.ndarray | None:
@@ -119,8 +119,8 @@ def _scores(batch: Batch, thresholds: np.ndarray) -> np.ndarray:
 
 
 def sweep(far: np.ndarray, foreground: np.ndarray, background: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Return what `count` says of the difference's mask at each threshold, `(T, 3)`; `far` is of `difference`."""
-    return np.stack([count(_open(far > threshold) > 0, foreground, background) for threshold in thresholds])
+    """Return what `count` says of the mask where the difference `far` is above each threshold, opened, `(T, 3)`."""
+    return np.stack([count(open_mask(far > threshold) > 0, foreground, background) for threshold in thresholds])
 
 
 def count(mask: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
@@ -129,6 +129,6 @@ def count(mask: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> n
     return np.array([right, np.count_nonzero(mask & background), np.count_nonzero(foreground) - right])
 
 
-def _open(mask: np.ndarray) -> np.ndarray:
-    """Return the mask, uint8 of 0 or 1, with specks thinner than three pixels gone."""
+def open_mask(mask: np.ndarray) -> np.ndarray:
+    """Return a bool mask, uint8 of 0 or 1, with specks thinner than three pixels gone."""
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
