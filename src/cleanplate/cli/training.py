@@ -30,6 +30,15 @@ def recipes(as_json: Json = False) -> None:
 def train(
     recipe: Annotated[str | None, typer.Argument(help="A shipped recipe's name, or a YAML file.")] = None,
     data: Annotated[Path | None, typer.Option(help="A data set folder.")] = None,
+    plates: Annotated[
+        Path | None, typer.Option(help="In place of --data: pictures without people, to compose on.")
+    ] = None,
+    cutouts: Annotated[
+        Path | None, typer.Option(help="Pictures with alpha to compose with.", show_default="the museum's figures")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Weights to start from: a run folder or a .safetensors file.")
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="The run folder to make.", show_default="runs/RECIPE-TIME")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run instead of starting one.")] = None,
     settings: Settings = None,
@@ -53,15 +62,23 @@ def train(
     Example: cleanplate train quick --data museum --run runs/first --set phases.0.epochs=1
     """
     if resume is not None:
-        if recipe or run or settings or show or seeds or dry_run:
+        if recipe or init or run or settings or show or seeds or dry_run:
             raise UserError(
                 "--resume goes on with a run as it was begun; "
-                "leave out RECIPE, --run, --set, --seeds, --print and --dry-run"
+                "leave out RECIPE, --init, --run, --set, --seeds, --print and --dry-run"
             )
         from cleanplate.train.fit import resume as resume_run
 
         trained = resume_run(
-            resume, data, stop_after=stop_after, epochs_now=epochs_now, take=take, devices=devices, pack=not no_pack
+            resume,
+            data,
+            plates=plates,
+            cutouts=cutouts,
+            stop_after=stop_after,
+            epochs_now=epochs_now,
+            take=take,
+            devices=devices,
+            pack=not no_pack,
         )
         _tell_trained(as_json, trained)
         return
@@ -75,9 +92,12 @@ def train(
         shown = load_recipe(recipe, settings or ())
         tell(as_json, shown, shown.to_yaml().rstrip())
         return
-    if data is None:
-        raise UserError("--data is missing: give a data set folder (`cleanplate data museum OUT` makes one)")
+    from cleanplate.data.opening import Given
+
+    Given.of(data, plates, cutouts)
     if dry_run:
+        if data is None or init:
+            raise UserError("--dry-run looks at a training on a data set folder; leave out --plates and --init")
         if seeds or stop_after or epochs_now or devices:
             raise UserError(
                 "--dry-run looks at a whole training in one process; "
@@ -98,6 +118,9 @@ def train(
         trained = train_run(
             recipe,
             data,
+            plates=plates,
+            cutouts=cutouts,
+            init=init,
             run=run,
             settings=settings or (),
             stop_after=stop_after,
@@ -107,7 +130,17 @@ def train(
         )
         _tell_trained(as_json, trained)
     else:
-        all_trained = train_seeds(recipe, data, numbers, run=run, settings=settings or (), pack=not no_pack)
+        all_trained = train_seeds(
+            recipe,
+            data,
+            numbers,
+            plates=plates,
+            cutouts=cutouts,
+            init=init,
+            run=run,
+            settings=settings or (),
+            pack=not no_pack,
+        )
         said = "\n".join(map(_say_trained, all_trained))
         runs = " ".join(one.run for one in all_trained)
         tell(

@@ -21,7 +21,7 @@ from cleanplate.compare.summary import (
     rank,
     require_comparable,
 )
-from cleanplate.data.opening import open_data
+from cleanplate.data.opening import Given
 from cleanplate.data.source import DataSet
 from cleanplate.errors import UserError
 from cleanplate.files import write_bytes, write_text
@@ -91,14 +91,14 @@ def compare(
     groups = group_by_recipe(loaded)
     folder_out = Path(out)
     comparison = Comparison(
-        data=loaded[0].environment["data"],
+        data=str(loaded[0].given),
         groups=[group for group, _ in groups],
         rankings=rank([group for group, _ in groups]),
         notes=_notes([group for group, _ in groups]),
         out=str(folder_out),
     )
     curves = draw_curves(groups, note)
-    folder = _find_data(data or comparison.data, loaded[0])
+    folder = _find_data(data, loaded[0])
     predictions = draw_predictions(groups, folder, note) if folder else None
     folder_out.mkdir(parents=True, exist_ok=True)
     write_bytes(folder_out / "curves.png", curves)
@@ -112,15 +112,16 @@ def compare(
     return comparison
 
 
-def _find_data(path: Path | str, run: Loaded) -> DataSet | None:
+def _find_data(data: Path | str | None, run: Loaded) -> DataSet | None:
     """Return the data set that the predictions are drawn from; None, with a note, where it is not to be had."""
+    given = run.given if data is None else Given.named(data)
     try:
-        folder = open_data(path)
+        folder = given.open(run.recipe)
     except UserError as error:
         say(f"note: no predictions are drawn: {error}")
         return None
     if folder.fingerprint() != run.environment["data_fingerprint"]:
-        say(f"note: no predictions are drawn: {path} is not the data set of these runs any more")
+        say(f"note: no predictions are drawn: {given} is not the data set of these runs any more")
         return None
     return folder
 

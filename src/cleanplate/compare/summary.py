@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel
 
+from cleanplate.data.opening import Given
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
 from cleanplate.recipe import differing_keys
@@ -81,6 +82,7 @@ class Loaded:
     def __init__(self, path: Path | str) -> None:
         self.run = Run.open(path)
         self.recipe, self.environment = self.run.recipe(), self.run.environment()
+        self.given = Given.recorded(self.environment)
         self.rows = self.run.rows()
         if not self.rows:
             raise UserError(f"{path}: no epoch has ended yet, so there is nothing to compare; train it first")
@@ -136,7 +138,7 @@ def require_comparable(runs: Sequence[Loaded]) -> None:
         names = f"{first.run.path} and {other.run.path}"
         if other.environment["data_fingerprint"] != first.environment["data_fingerprint"]:
             raise UserError(
-                f"{names}: were trained on different data ({first.environment['data']}, {other.environment['data']}), "
+                f"{names}: were trained on different data ({first.given}, {other.given}), "
                 "so their figures cannot be ranked; compare runs of one data set"
             )
         if other.recipe.split != first.recipe.split:

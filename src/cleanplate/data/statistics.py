@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from cleanplate.data.card import ChannelStatistics, Normalisation, write_card
+from cleanplate.data.modest import ModestFolder
 from cleanplate.data.opening import open_data
 from cleanplate.data.source import DataSet, Pictures, Skipped
 from cleanplate.errors import UserError
@@ -137,6 +138,8 @@ def _contact_sheet(items: list[Pictures]) -> np.ndarray:
 
 
 def _keep(folder: DataSet) -> None:
+    if not isinstance(folder, ModestFolder):
+        return  # plates are a user's pictures, and no data set
     with suppress(OSError):  # a data set that cannot be written to is measured again next time
         write_card(folder.path, folder.card)
 

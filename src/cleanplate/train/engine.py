@@ -13,7 +13,7 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from cleanplate.cores import count_cores
 from cleanplate.data.module import PhasedData
-from cleanplate.data.opening import open_data
+from cleanplate.data.opening import Given
 from cleanplate.data.source import Skipped
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
@@ -28,13 +28,13 @@ from cleanplate.train.record import Record
 from cleanplate.train.run import Run
 from cleanplate.train.state import StateFiles
 from cleanplate.train.task import CleanplateTask
-from cleanplate.weights import WeightsCard
+from cleanplate.weights import WeightsCard, load_weights
 
 
 def train_run(
     place: Place,
     path: Path,
-    data_path: Path,
+    given: Given,
     state: Path | None,
     stop_at: float | None,
     epochs_now: int | None,
@@ -45,7 +45,7 @@ def train_run(
     Args:
         place: of this process; the others call this too.
         path: the run folder.
-        data_path: the data set folder.
+        given: what to train on.
         state: the full state to go on from; None to start.
         stop_at: when to stop, by `time.monotonic()`.
         epochs_now: after how many epochs to stop.
@@ -55,8 +55,9 @@ def train_run(
         UserError: the data or the recipe are at fault.
         Stopped: it was told to stop, and the state is written.
     """
-    run, folder = Run.open(path), open_data(data_path, packed=packed)
+    run = Run.open(path)
     recipe, environment = run.recipe(), run.environment()
+    folder = given.open(recipe, packed=packed)
     split = split_items(folder, recipe.split)
     keep_freed_memory()
     pl.seed_everything(recipe.seed, verbose=False)
@@ -69,6 +70,8 @@ def train_run(
         recipe=recipe.name,
     )
     task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
+    if run.initial.exists():
+        task.model.load_state_dict(load_weights(run.initial)[0].state_dict())
     arrange(task.model, {"kernels": "plain", **environment})  # before there were others, nothing was said
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
     data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]), skipped)

@@ -7,26 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
 from pydantic import BaseModel
 
-from cleanplate.data.opening import open_data
-from cleanplate.data.source import Skipped
-from cleanplate.data.split import Split, split_items
-from cleanplate.data.statistics import normalisation_of
+from cleanplate.data.opening import Given
+from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.files import remove_partial_files
 from cleanplate.progress import say
 from cleanplate.recipe import Recipe, differing_keys, require_seeds
-from cleanplate.recipe_pictures import Composition
 from cleanplate.recipes import load_recipe
-from cleanplate.references import fit_references
-from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device
+from cleanplate.train.begin import begin_run
 from cleanplate.train.engine import train_run
 from cleanplate.train.keeper import Stopped
-from cleanplate.train.packs import make_packs, require_readable
+from cleanplate.train.packs import make_packs
 from cleanplate.train.processes import Place, by_the_first, find_cluster, joined, run_in_processes
-from cleanplate.train.run import Run, best_row, describe_environment
+from cleanplate.train.run import Run, best_row
 from cleanplate.train.state import State, newest_state
 
 TERMINATED = 128 + signal.SIGTERM
@@ -72,8 +67,11 @@ class Trained(BaseModel):
 
 def train(
     recipe: Recipe | str | Path,
-    data: Path | str,
+    data: Path | str | None = None,
     *,
+    plates: Path | str | None = None,
+    cutouts: Path | str | None = None,
+    init: Path | str | None = None,
     run: Path | str | None = None,
     settings: Sequence[str] = (),
     stop_after: str | None = None,
@@ -88,6 +86,10 @@ def train(
     Args:
         recipe: a recipe, the name of a shipped one, or a YAML file.
         data: a data set folder.
+        plates: in place of `data`, a folder of pictures without people, on which items are composed as they are needed.
+        cutouts: a folder of pictures with alpha to compose with; the museum's figures when None.
+        init: weights to start from, a run folder or a `.safetensors` file of the recipe's network; their normalisation
+            is taken over.
         run: the run folder to make; `runs/RECIPE-TIME` when None.
         settings: `key=value` changes to the recipe.
         stop_after: stop after so much time, such as `45m` or `1h30m`; `resume` goes on.
@@ -96,22 +98,31 @@ def train(
         pack: make and read packs of the data set, where they are worth it and there is room; the answers are the same.
 
     Raises:
-        UserError: recipe, data or run folder are at fault.
+        UserError: recipe, data, weights or run folder are at fault.
         KeyboardInterrupt: after Ctrl-C, the state written.
         SystemExit: after SIGTERM or SIGUSR1, the state written; the code is 143.
     """
     stretch = Stretch.begin(stop_after, epochs_now)
     recipe = load_recipe(recipe, settings)
+    given = Given.of(data, plates, cutouts)
+
+    def begin() -> Run:
+        planned, processes = Run.plan(run, recipe), _count(place, devices)
+        return begin_run(planned, recipe, given, processes=processes, pack=pack, init=init)
+
     with joined(find_cluster()) as place:
-        new_run = by_the_first(place, lambda: _begin(Run.plan(run, recipe), recipe, data, _count(place, devices), pack))
-        return _train(place, new_run, Path(data), None, stretch, devices, pack)
+        new_run = by_the_first(place, begin)
+        return _train(place, new_run, given, None, stretch, devices, pack)
 
 
 def train_seeds(
     recipe: Recipe | str | Path,
-    data: Path | str,
+    data: Path | str | None,
     seeds: Sequence[int],
     *,
+    plates: Path | str | None = None,
+    cutouts: Path | str | None = None,
+    init: Path | str | None = None,
     run: Path | str | None = None,
     settings: Sequence[str] = (),
     pack: bool = True,
@@ -120,7 +131,7 @@ def train_seeds(
 
     Args:
         recipe: as `train` takes it.
-        data: a data set folder.
+        data, plates, cutouts, init: as `train` takes them.
         seeds: of weights, order and augmentation; they replace the recipe's.
         run: what the names of the run folders begin with; `runs/RECIPE-TIME` when None.
         settings: `key=value` changes to the recipe.
@@ -135,8 +146,9 @@ def train_seeds(
     paths = [base.with_name(f"{base.name}-seed-{seed}") for seed in seeds]
     for path in paths:
         Run.plan(path, recipe)
+    given = {"plates": plates, "cutouts": cutouts, "init": init}
     return [
-        train(recipe.model_copy(update={"seed": seed}), data, run=path, pack=pack)
+        train(recipe.model_copy(update={"seed": seed}), data, **given, run=path, pack=pack)
         for seed, path in zip(seeds, paths, strict=True)
     ]
 
@@ -145,6 +157,8 @@ def resume(
     run: Path | str,
     data: Path | str | None = None,
     *,
+    plates: Path | str | None = None,
+    cutouts: Path | str | None = None,
     stop_after: str | None = None,
     epochs_now: int | None = None,
     take: Literal["file", "state"] | None = None,
@@ -155,7 +169,7 @@ def resume(
 
     Args:
         run: a run folder.
-        data: where the data set lies now; where it lay when None.
+        data, plates, cutouts: where they lie now; where they lay when None.
         stop_after: as `train` takes it.
         epochs_now: as `train` takes it.
         take: when recipe.yaml is no longer what the run was trained with so far: go on with the `file` as it is now,
@@ -170,13 +184,13 @@ def resume(
     stretch = Stretch.begin(stop_after, epochs_now)
     begun = Run.open(run)
     environment = begun.environment()
-    data_path = Path(data or environment["data"])
+    given = Given.recorded(environment).moved(Given.named(data, plates, cutouts))
     devices = environment["devices"] if devices is None else devices
     with joined(find_cluster()) as place:
-        state, done = by_the_first(place, lambda: _find_state(begun, data_path, take, _count(place, devices), pack))
+        state, done = by_the_first(place, lambda: _find_state(begun, given, take, _count(place, devices), pack))
         if done:
             return _summary(begun, 0)
-        return _train(place, begun, data_path, state, stretch, devices, pack)
+        return _train(place, begun, given, state, stretch, devices, pack)
 
 
 def _count(place: Place, devices: int) -> int:
@@ -192,75 +206,21 @@ def _count(place: Place, devices: int) -> int:
     return max(place.processes, devices)
 
 
-def _begin(new_run: Run, recipe: Recipe, data: Path | str, processes: int, pack: bool) -> Run:
-    """Look at the data, choose how to compute, and make the run folder."""
-    keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
-    folder = open_data(data, packed=pack)
-    split = split_items(folder, recipe.split)
-    make_packs(folder, recipe, split)
-    if recipe.on_bad_item == "fail":
-        require_readable(folder, split)
-    labelled = folder.labelled()[split.train].any()
-    if not labelled and recipe.model == "dsresnet":
-        say(f"note: {folder.path} has no depth labels: the network will answer with masks alone")
-    if recipe.composition != Composition():
-        say(f"note: composition is ignored: the frames of {folder.path} have been composed already")
-    skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
-    normalisation = normalisation_of(folder, skipped)
-    say(
-        f"{recipe.name}: {len(split.train)} items to train on, "
-        + ", ".join(f"{len(items)} {part}" for part, items in split.parts.items())
-        + f" to validate by; run folder {new_run.path}"
-    )
-    if processes > 1:
-        _say_batches(recipe, split, processes)
-    references = fit_references(folder, split.train, recipe.phases[-1].size, recipe.seed, skipped)
-    device = pick_device()
-    environment = describe_environment() | {
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "devices": processes,
-        "seed": recipe.seed,
-        "data": str(folder.path.resolve()),
-        "data_fingerprint": folder.fingerprint(),
-        "normalisation": normalisation.model_dump(),
-        "depth": folder.card.depth.model_dump() if labelled else None,
-        **choose_compute(recipe, device),
-    }
-    new_run.begin(recipe, environment, references)
-    return new_run
-
-
-def _say_batches(recipe: Recipe, split: Split, processes: int) -> None:
-    """Say what a step takes in, and what is left over.
-
-    Raises:
-        UserError: there are fewer items than processes.
-    """
-    items = len(split.train)
-    if items < processes:
-        raise UserError(f"{items} training items are too few for {processes} processes; use fewer")
-    for number, phase in enumerate(recipe.phases, 1):
-        batch = phase.batch_size * processes
-        left = items % batch if items >= batch else 0
-        say(
-            f"phase {number}: {processes} processes with batches of {phase.batch_size}, {batch} items a step; "
-            f"{left} of {items} training items are left out of each epoch, others each time"
-        )
-
-
-def _find_state(run: Run, data: Path, take: str | None, processes: int, pack: bool) -> tuple[Path | None, bool]:
+def _find_state(run: Run, given: Given, take: str | None, processes: int, pack: bool) -> tuple[Path | None, bool]:
     """Return the newest good state of a run, and whether nothing is left to train."""
-    folder = open_data(data, packed=pack)
-    if folder.fingerprint() != run.environment()["data_fingerprint"]:
-        raise UserError(f"{folder.path}: is not the data set that {run.path} was begun with (its file_map.txt differs)")
-    remove_partial_files(run.path)
+    begun_with = run.environment()["data_fingerprint"]
     path, state = newest_state(run.checkpoints) or (None, None)
-    if state is None:
-        make_packs(folder, run.recipe(), split_items(folder, run.recipe().split))
-        return None, False
-    _settle_recipe(run, state, take)
+    if state is not None:
+        _settle_recipe(run, state, take)
     recipe = run.recipe()
+    folder = given.open(recipe, packed=pack)
+    if folder.fingerprint() != begun_with:
+        differing = "a picture or the recipe's composition" if given.plates else "its file_map.txt"
+        raise UserError(f"{folder.path}: is not the data set that {run.path} was begun with ({differing} differs)")
+    remove_partial_files(run.path)
+    if state is None:
+        make_packs(folder, recipe, split_items(folder, recipe.split))
+        return None, False
     epochs = recipe.epochs
     if len(state["finished_losses"]) >= epochs:
         say(f"{run.path}: all {epochs} epochs are done; nothing is left to train")
@@ -272,11 +232,11 @@ def _find_state(run: Run, data: Path, take: str | None, processes: int, pack: bo
 
 
 def _train(
-    place: Place, run: Run, data: Path, state: Path | None, stretch: Stretch, devices: int, pack: bool
+    place: Place, run: Run, given: Given, state: Path | None, stretch: Stretch, devices: int, pack: bool
 ) -> Trained:
     """Train in this process, or in several that are started here."""
     started = time.perf_counter()
-    arguments = (run.path, data, state, stretch.stop_at, stretch.epochs_now, pack)
+    arguments = (run.path, given, state, stretch.stop_at, stretch.epochs_now, pack)
     try:
         if devices > 1:
             run_in_processes(devices, train_run, arguments)
@@ -312,7 +272,7 @@ def _settle_recipe(run: Run, state: State, take: str | None) -> None:
     if take == "state":
         run.write_recipe(before)
         return
-    fixed = sorted({key.partition(".")[0] for key in differing} & {"model", "loss", "split"})
+    fixed = sorted({key.partition(".")[0] for key in differing} & {"model", "loss", "composition", "split"})
     if fixed:
         raise UserError(f"{run.recipe_file}: {' and '.join(fixed)} cannot change within a run; give --take state")
     say(f"{run.path}: going on with another recipe: {said}")

@@ -14,9 +14,11 @@ from typing import Any
 from cleanplate import __version__
 from cleanplate.errors import UserError
 from cleanplate.files import require_vacant, whole_folder, write_text
+from cleanplate.models import Network
 from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.references import References
+from cleanplate.weights import WeightsCard, save_weights
 
 Row = dict[str, Any]
 """An epoch's row of metrics.csv and times.csv; None where a figure does not exist."""
@@ -49,6 +51,7 @@ class Run:
         self.times = path / "times.csv"
         self.skipped = path / "skipped.csv"
         self.weights = path / "weights.safetensors"
+        self.initial = path / "initial.safetensors"
         self.events = path / "events"
         self.previews = path / "previews"
         self.epochs = path / "epochs"
@@ -82,13 +85,21 @@ class Run:
             raise UserError(f"{path}: not a run folder (no recipe.yaml or environment.json); give one that train made")
         return run
 
-    def begin(self, recipe: Recipe, environment: Mapping[str, Any], references: References) -> None:
-        """Make the folder and write what the run is: from here on it can be resumed."""
+    def begin(
+        self,
+        recipe: Recipe,
+        environment: Mapping[str, Any],
+        references: References,
+        initial: tuple[Network, WeightsCard] | None = None,
+    ) -> None:
+        """Make the folder and write what the run is: from here on it can be resumed, by it alone."""
         with whole_folder(self.path) as path:
             new = Run(path)
             for folder in (new.events, new.previews, new.epochs, new.checkpoints, new.curves):
                 folder.mkdir()
             references.save(new.references)
+            if initial:
+                save_weights(new.initial, *initial)
             write_text(new.environment_file, json.dumps(environment, indent=2) + "\n")
             new.write_recipe(recipe)
 
