@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import FAST, Call, answer, fault
 from trainings import RECIPE, assert_same, equal_weights, parameters, read_rows, send, small_recipe
 
 from cleanplate import UserError, compare, resume, train
@@ -60,16 +59,6 @@ def test_a_live_run_says_what_it_was_given(live_run: Path, plates: Path, cutouts
     assert found["depth"] is None
 
 
-def test_museum_figures_stand_in_where_no_cutouts_are_given(plates: Path, tmp_path: Path, cleanplate: Call) -> None:
-    settings = ["--set", "composition={items: 40, figures: 4}"]
-    run = tmp_path / "run"
-    answer(cleanplate("train", "quick", "--plates", plates, "--run", run, *FAST, *settings, "--json"))
-    assert environment(run)["cutouts"] is None
-    assert len(read_rows(run)) == 1
-    again = answer(cleanplate("train", "--resume", run, "--json"))
-    assert again["epochs"] == 1
-
-
 def test_every_epoch_composes_anew_and_validation_does_not(
     plates: Path, cutouts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,72 +76,12 @@ def test_every_epoch_composes_anew_and_validation_does_not(
     assert read[0].frame.equal(read[1].frame)
 
 
-def test_plates_that_have_moved_are_given_anew(
-    live_run: Path, plates: Path, cutouts: Path, tmp_path: Path, cleanplate: Call
-) -> None:
-    run = tmp_path / "run"
-    train(LIVE, plates=plates, cutouts=cutouts, run=run, epochs_now=2)
-    content = environment(run) | {"plates": str(tmp_path / "gone")}
-    (run / "environment.json").write_text(json.dumps(content))
-    assert "gone: this folder of plates does not exist" in fault(cleanplate("train", "--resume", run))
-    answer(cleanplate("train", "--resume", run, "--plates", shutil.copytree(plates, tmp_path / "moved"), "--json"))
-    assert_same(run, live_run)
-
-
-def test_other_plates_or_another_composition_are_refused(
-    live_run: Path, plates: Path, tmp_path: Path, cleanplate: Call
-) -> None:
-    other = Path(shutil.copytree(plates, tmp_path / "other"))
-    (other / "room 1.jpg").unlink()
-    line = fault(cleanplate("train", "--resume", live_run, "--plates", other))
-    assert "is not the data set that" in line
-    assert "a picture or the recipe's composition differs" in line
-    run = Path(shutil.copytree(live_run, tmp_path / "run"))
-    recipe = (run / "recipe.yaml").read_text()
-    (run / "recipe.yaml").write_text(recipe.replace("items: 60", "items: 61"))
-    line = fault(cleanplate("train", "--resume", run, "--take", "file"))
-    assert "composition cannot change within a run" in line
-
-
 def test_live_runs_are_compared_and_their_predictions_drawn(
     live_run: Path, plates: Path, cutouts: Path, tmp_path: Path
 ) -> None:
     compared = compare([live_run], out=tmp_path / "out")
     assert compared.data == f"{plates} with {cutouts}"
     assert (tmp_path / "out" / "predictions.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--plates", "{plates}", "--data", "{plates}"), "--data and --plates are two things"),
-        (("--cutouts", "{plates}"), "--cutouts go with --plates"),
-        ((), "--data is missing: give a data set folder"),
-        (("--plates", "nowhere"), "nowhere: this folder of plates does not exist"),
-        (("--plates", "{plates}", "--cutouts", "nowhere"), "nowhere: this folder of cutouts does not exist"),
-        (("--plates", "{empty}"), "{empty}"),
-        (("--plates", "{plates}", "--dry-run"), "--dry-run looks at a training on a data set folder"),
-        (("--plates", "{plates}", "--init", "nowhere"), "nowhere: no such weights"),
-    ],
-)
-def test_wrong_inputs_are_one_line(
-    options: tuple[str, ...], words: str, plates: Path, tmp_path: Path, cleanplate: Call
-) -> None:
-    (tmp_path / "empty").mkdir()
-    places = {"plates": plates, "empty": tmp_path / "empty"}
-    given = [option.format(**places) for option in options]
-    line = fault(cleanplate("train", "quick", *given, "--run", tmp_path / "run", *FAST))
-    assert words.format(**places) in line
-    assert not (tmp_path / "run").exists()
-
-
-def test_one_plate_asks_for_a_random_split(plates: Path, tmp_path: Path, cleanplate: Call) -> None:
-    (tmp_path / "one").mkdir()
-    shutil.copy(plates / "room 0.png", tmp_path / "one")
-    command = ("train", "quick", "--plates", tmp_path / "one", "--run", tmp_path / "run", *FAST)
-    few = ("--set", "composition={items: 20, figures: 2}")
-    assert "set split.kind=random" in fault(cleanplate(*command, *few))
-    answer(cleanplate(*command, *few, "--set", "split={kind: random}", "--json"))
 
 
 # Given weights
@@ -199,7 +128,3 @@ def test_weights_of_another_network_are_refused(teacher: Path, scenes: Path, tmp
     with pytest.raises(UserError, match="is a masknet, and small trains a dsresnet"):
         train(recipe, scenes, init=teacher, run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_given_weights_do_not_go_with_resume(teacher: Path, cleanplate: Call) -> None:
-    assert "leave out RECIPE, --init" in fault(cleanplate("train", "--resume", teacher, "--init", teacher))
