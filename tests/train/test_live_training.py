@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainings import RECIPE, assert_same, equal_weights, parameters, read_rows, send, small_recipe
+from trainings import RECIPE, assert_same, equal_weights, parameters, send, small_recipe
 
 from cleanplate import UserError, compare, resume, train
 from cleanplate.data.live import LiveComposition
