@@ -95,13 +95,13 @@ def teacher(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_starts_from_given_weights_with_their_normalisation(
     teacher: Path, plates: Path, cutouts: Path, tmp_path: Path
 ) -> None:
-    recipe = small_recipe(optimizer=Sgd(lr=1e-12, momentum=0)).model_copy(update=COMPOSED)
+    recipe = small_recipe(optimizer=Sgd(lr=1e-6, momentum=0)).model_copy(update=COMPOSED)
     run = tmp_path / "run"
     train(recipe, plates=plates, cutouts=cutouts, init=teacher, run=run)
     before, after = parameters(teacher), parameters(run)
     learned = [name for name in before if name.endswith(("weight", "bias"))]
     assert learned
-    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learned)
+    assert all(torch.allclose(before[name], after[name], atol=1e-4) for name in learned)
     assert load_weights(run)[1].normalisation == load_weights(teacher)[1].normalisation
     assert environment(run)["init"] == str(teacher / "weights.safetensors")
 

@@ -39,7 +39,10 @@ def begin_run(
     keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
     start = None if init is None else load_weights(init)
     if start and start[1].model != recipe.model:
-        raise UserError(f"{init}: is a {start[1].model}, and {recipe.name} trains a {recipe.model}; set model in one")
+        network = start[1].model
+        raise UserError(
+            f"{init}: is a {network}, and {recipe.name} trains a {recipe.model}; give others, or set model={network}"
+        )
     folder = given.open(recipe, packed=pack)
     if isinstance(folder, LiveComposition):
         for fault in folder.skipped:

@@ -146,10 +146,10 @@ def train_seeds(
     paths = [base.with_name(f"{base.name}-seed-{seed}") for seed in seeds]
     for path in paths:
         Run.plan(path, recipe)
-    given = {"plates": plates, "cutouts": cutouts, "init": init}
+    seeded = [recipe.model_copy(update={"seed": seed}) for seed in seeds]
     return [
-        train(recipe.model_copy(update={"seed": seed}), data, **given, run=path, pack=pack)
-        for seed, path in zip(seeds, paths, strict=True)
+        train(one, data, plates=plates, cutouts=cutouts, init=init, run=path, pack=pack)
+        for one, path in zip(seeded, paths, strict=True)
     ]
 
 
