@@ -102,4 +102,6 @@ def test_a_run_starts_from_given_weights(live_run: Path, scenes: Path, tmp_path:
     found, before = environment(tmp_path / "run"), environment(live_run)
     assert found["init"] == str(live_run / "weights.safetensors")
     assert found["normalisation"] == before["normalisation"]
-    assert "leave out RECIPE, --init" in fault(cleanplate("train", "--resume", live_run, "--init", live_run))
+    assert "leave out RECIPE, --run, --set, --seeds, --init" in fault(
+        cleanplate("train", "--resume", live_run, "--init", live_run)
+    )

@@ -65,7 +65,7 @@ def train(
         if recipe or init or run or settings or show or seeds or dry_run:
             raise UserError(
                 "--resume goes on with a run as it was begun; "
-                "leave out RECIPE, --init, --run, --set, --seeds, --print and --dry-run"
+                "leave out RECIPE, --run, --set, --seeds, --init, --print and --dry-run"
             )
         from cleanplate.train.fit import resume as resume_run
 

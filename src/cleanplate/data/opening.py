@@ -55,7 +55,11 @@ class Given(NamedTuple):
     @classmethod
     def named(cls, *paths: Path | str | None) -> "Given":
         """Take data, plates and cutouts as they are, for what a run was begun with."""
-        return cls(*(None if path is None else str(Path(path).resolve()) for path in paths))
+        return cls(*(None if path is None else str(path) for path in paths))
+
+    def record(self) -> dict[str, str | None]:
+        """Return it as environment.json keeps it: where it lies, whatever the current folder is."""
+        return {name: None if path is None else str(Path(path).resolve()) for name, path in self._asdict().items()}
 
     @classmethod
     def recorded(cls, environment: Mapping[str, Any]) -> "Given":

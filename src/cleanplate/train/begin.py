@@ -72,7 +72,7 @@ def begin_run(
         "threads": torch.get_num_threads(),
         "devices": processes,
         "seed": recipe.seed,
-        **given._asdict(),
+        **given.record(),
         "data_fingerprint": folder.fingerprint(),
         "init": None if init is None else str(find_weights(init).resolve()),
         "normalisation": normalisation.model_dump(),

@@ -6,7 +6,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 
 from cleanplate.data.module import steps_per_epoch
 from cleanplate.data.opening import open_data
+from cleanplate.data.source import Batch
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.recipe import AdamW, Phase, Recipe
@@ -138,11 +138,12 @@ def _time_phase(trial: Trial, phase: Phase, number: int) -> PhaseCost:
     """Return what a phase takes, from a few steps."""
     held_out = sum(len(items) for items in trial.split.parts.values())
     try:
-        batches = list(islice(trial.batches(phase), STEPS + 1))
+        stream, batches = trial.batches(phase), list[tuple[int, Batch]]()
+        reading = _fastest(lambda step: batches.append(next(stream)))
         validated = trial.held_out(phase)
         training = _fastest(lambda step: trial.step(batches[step]))
         validating = _fastest(lambda step: trial.validation_loss(validated))
-        reading = _fastest(lambda step: trial.held_out(phase))
+        reading_held_out = _fastest(lambda step: trial.held_out(phase))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -151,7 +152,7 @@ def _time_phase(trial: Trial, phase: Phase, number: int) -> PhaseCost:
             "not fit in memory; lower its batch_size"
         ) from None
     steps = steps_per_epoch(len(trial.split.train), phase.batch_size)
-    epoch = steps * (training + reading) + held_out / len(validated.indices) * (validating + reading)
+    epoch = steps * (training + reading) + held_out / len(validated.indices) * (validating + reading_held_out)
     return PhaseCost(
         size=phase.size,
         batch_size=phase.batch_size,
