@@ -165,7 +165,7 @@ class Jpeg(Strict):
 
 
 class Mismatch(Strict):
-    """In what plate and frame of training items differ besides people; what is left out does not happen."""
+    """In what plate and frame differ besides people, in training and validation; what is left out does not happen."""
 
     camouflage: Camouflage | None = None
     outdated: Outdated | None = None

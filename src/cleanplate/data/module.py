@@ -20,6 +20,9 @@ class PhasedData(pl.LightningDataModule):
     trainer was resumed there. Of several processes each has its share of every training batch, and whole validation
     batches of its own.
 
+    The recipe's mismatch is in training and validation batches alike. Validation batches are those of epoch 0
+    throughout, drawn by the split's seed: whatever the training draws, it is judged by the same pictures.
+
     Args:
         source: where items come from.
         split: which to train on, and which to validate by.
@@ -32,7 +35,8 @@ class PhasedData(pl.LightningDataModule):
         self, source: Source, split: Split, recipe: Recipe, workers: int = 0, skipped: Skipped | None = None
     ) -> None:
         super().__init__()
-        self.source, self.split, self.recipe, self.workers, self.skipped = source, split, recipe, workers, skipped
+        self.source = Mismatched(source, recipe.mismatch)
+        self.split, self.recipe, self.workers, self.skipped = split, recipe, workers, skipped
 
     def state_dict(self) -> dict[str, Any]:
         """Return the items left out so far, for the checkpoint."""
@@ -59,7 +63,8 @@ class PhasedData(pl.LightningDataModule):
         order, size = shuffled(self.split.train, self.recipe.seed, self.epoch), self.phase.batch_size * processes
         steps = steps_per_epoch(len(order), size)
         shares = [np.array_split(order[n * size : (n + 1) * size], processes)[rank] for n in range(steps)]
-        return self._load(Mismatched(self.source, self.recipe.mismatch), np.concatenate(shares), self._batches_done())
+        indices, done = np.concatenate(shares), self._batches_done()
+        return self._load(indices, seed=self.recipe.seed, epoch=self.epoch, done=done)
 
     def val_dataloader(self) -> list[BatchLoader]:
         """Return the validation batches, a loader for each part of the split."""
@@ -67,12 +72,12 @@ class PhasedData(pl.LightningDataModule):
         size, loaders = self.phase.batch_size, []
         for part in self.split.parts.values():
             batches = [part[start : start + size] for start in range(0, len(part), size)]
-            loaders.append(self._load(self.source, np.concatenate([part[:0], *batches[rank::processes]])))
+            loaders.append(self._load(np.concatenate([part[:0], *batches[rank::processes]])))
         return loaders
 
     def read(self, items: Sequence[int]) -> Batch:
-        """Return items at the current phase's size, as the epoch has them."""
-        (batch,) = self._load(self.source, np.array(items), batch_size=len(items))
+        """Return items at the current phase's size, as the validation has them."""
+        (batch,) = self._load(np.array(items), batch_size=len(items))
         return batch
 
     def _place(self) -> tuple[int, int]:
@@ -85,14 +90,22 @@ class PhasedData(pl.LightningDataModule):
             return 0
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
 
-    def _load(self, source: Source, indices: np.ndarray, done: int = 0, batch_size: int | None = None) -> BatchLoader:
+    def _load(
+        self,
+        indices: np.ndarray,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        done: int = 0,
+        batch_size: int | None = None,
+    ) -> BatchLoader:
         return BatchLoader(
-            source,
+            self.source,
             indices,
             size=self.phase.size,
             batch_size=batch_size or self.phase.batch_size,
-            seed=self.recipe.seed,
-            epoch=self.epoch,
+            seed=self.recipe.split.seed if seed is None else seed,
+            epoch=epoch,
             workers=self.workers if batch_size is None else 0,
             done=done,
             skipped=self.skipped,

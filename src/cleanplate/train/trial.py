@@ -22,13 +22,13 @@ class Trial:
     """What a training step takes, outside any run.
 
     Args:
-        recipe: network, loss, optimiser, augmentation.
+        recipe: network, loss, optimiser, mismatch, augmentation.
         folder: the data set.
         split: its split.
     """
 
     def __init__(self, recipe: Recipe, folder: DataSet, split: Split) -> None:
-        self.recipe, self.folder, self.split = recipe, folder, split
+        self.recipe, self.source, self.split = recipe, Mismatched(folder, recipe.mismatch), split
         self.device = pick_device()
         self.compute = choose_compute(recipe, self.device)
         with isolate_rng():
@@ -49,19 +49,14 @@ class Trial:
             steps, size = steps_per_epoch(len(order), phase.batch_size), phase.batch_size
             seed = self.recipe.seed
             loader = BatchLoader(
-                Mismatched(self.folder, self.recipe.mismatch),
-                order[: steps * size],
-                size=phase.size,
-                batch_size=size,
-                seed=seed,
-                epoch=epoch,
+                self.source, order[: steps * size], size=phase.size, batch_size=size, seed=seed, epoch=epoch
             )
             yield from ((epoch, batch.to(self.device)) for batch in loader)
 
     def held_out(self, phase: Phase) -> Batch:
-        """Return a batch of items to validate by, always the same one."""
+        """Return a batch of items to validate by, always the same one, as a training's validation has it."""
         items = next(iter(self.split.parts.values()))[: phase.batch_size]
-        return self.folder.batch(items.tolist(), phase.size, self.recipe.seed, 0).to(self.device).as_float()
+        return self.source.batch(items.tolist(), phase.size, self.recipe.split.seed, 0).to(self.device).as_float()
 
     def training_loss(self, numbered: tuple[int, Batch]) -> Tensor:
         """Return the loss of a batch of an epoch, augmented."""
