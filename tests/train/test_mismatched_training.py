@@ -33,14 +33,21 @@ def test_a_mismatch_is_trained_with(pack: bool, scenes: Path, tmp_path: Path) ->
 def test_training_and_validation_have_the_mismatch_and_validation_always_that_of_epoch_0(
     scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, recipe = ModestFolder(scenes), changed(small_recipe(seed=5, phases=(Phase(size=32, epochs=2, batch_size=6),)))
+    folder, recipe = (
+        ModestFolder(scenes),
+        changed(small_recipe(seed=5, phases=(Phase(size=32, epochs=2, batch_size=6),))),
+    )
     mismatched = Mismatched(folder, MISMATCHED)
     data = PhasedData(folder, split_items(folder, recipe.split), recipe)
     for epoch in (0, 1):
         monkeypatch.setattr(PhasedData, "epoch", epoch)
         trained, held_out = next(iter(data.train_dataloader())), next(iter(data.val_dataloader()[0]))
         read = data.read(held_out.indices.tolist())
-        for batch, seed, of_epoch in ((trained, 5, epoch), (held_out, recipe.split.seed, 0), (read, recipe.split.seed, 0)):
+        for batch, seed, of_epoch in (
+            (trained, 5, epoch),
+            (held_out, recipe.split.seed, 0),
+            (read, recipe.split.seed, 0),
+        ):
             items = batch.indices.tolist()
             assert batch.frame.equal(mismatched.batch(items, 32, seed, of_epoch).frame)
             plain = folder.batch(items, 32, seed, of_epoch)

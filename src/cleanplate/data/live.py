@@ -107,20 +107,20 @@ class LiveComposition:
 
     def name(self, index: int) -> str:
         """Return what an item is called: its plate, and who stands in it."""
-        people = [Path(name).stem for name in self.cutouts_of(index)]
-        return f"{self._plates.paths[self._plate_of[index]].stem} with {' and '.join(people) or 'nobody'}"
+        people = " and ".join(self.cutouts_of(index)) or "nobody"
+        return f"{self._plates.paths[self._plate_of[index]].stem} with {people}"
 
     def plates(self) -> np.ndarray:
-        """Return each item's plate, `(N,)`, as bytes that tell plates apart."""
-        return np.array([path.name.encode() for path in self._plates.paths])[self._plate_of]
+        """Return each item's plate, `(N,)`, as bytes: its name without extension, as a data set folder has it."""
+        return np.array([path.stem.encode() for path in self._plates.paths])[self._plate_of]
 
     def cutouts(self) -> list[tuple[str, ...]]:
-        """Return for each item the cutouts that stand in its frame, none for an empty frame."""
+        """Return for each item the cutouts that stand in its frame, without extension, none for an empty frame."""
         return [self.cutouts_of(index) for index in range(len(self))]
 
     def cutouts_of(self, index: int) -> tuple[str, ...]:
         """Return the cutouts that stand in one item's frame."""
-        return tuple(self._cutouts.paths[number].name for number in self._cutouts_of[index])
+        return tuple(self._cutouts.paths[number].stem for number in self._cutouts_of[index])
 
     def labelled(self) -> np.ndarray:
         """Return which items have a depth label, `(N,)` bool: none."""
