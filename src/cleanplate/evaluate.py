@@ -12,7 +12,8 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from cleanplate.data.opening import open_data
+from cleanplate.data.mixed import share_out
+from cleanplate.data.opening import Given, open_data
 from cleanplate.data.source import BatchLoader, DataSet
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
@@ -21,6 +22,7 @@ from cleanplate.metrics import MaskDepthMetrics, iou
 from cleanplate.pictures import write_picture
 from cleanplate.predict.predictor import Predictor
 from cleanplate.progress import say, track
+from cleanplate.recipe import Recipe
 from cleanplate.references import References
 from cleanplate.sheet import COMPARISON, colour_depth, draw_sheet
 from cleanplate.train.run import Run
@@ -101,7 +103,8 @@ def evaluate(
     """Score a network on a data set.
 
     On the data set that a run was trained on, the run's validation items are scored, part by part, in the batches of
-    its training, which gives the best epoch's row of metrics.csv again. On any other, all items are.
+    its training; where its recipe has no mismatch, that gives the best epoch's row of metrics.csv again. On any other,
+    all items are. Nothing is mismatched here.
 
     Args:
         weights: a run folder, a `.safetensors` or an `.onnx` file.
@@ -159,10 +162,25 @@ def _what_to_score(folder: DataSet, run: Run | None, size: int) -> tuple[dict[st
         return {"all": np.arange(len(folder))}, BATCH_SIZE
     recipe = run.recipe()
     batch_size = next((phase.batch_size for phase in reversed(recipe.phases) if phase.size == size), BATCH_SIZE)
-    if folder.fingerprint() == run.environment()["data_fingerprint"]:
+    if (trained_on := _trained_on(folder, run, recipe)) is not None:
         say("the data set of its training: scoring the items kept for validation")
-        return split_items(folder, recipe.split).parts, batch_size
+        parts = split_items(trained_on, recipe.split).parts
+        own = {part: share_out(trained_on, items)[0][1] for part, items in parts.items()}
+        return {part: items for part, items in own.items() if len(items)}, batch_size
     return {"all": np.arange(len(folder))}, batch_size
+
+
+def _trained_on(folder: DataSet, run: Run, recipe: Recipe) -> DataSet | None:
+    """Return what a run was trained on if that is this data set, or is mixed of it and of plates; else None."""
+    environment = run.environment()
+    given, trained_on = Given.recorded(environment), folder
+    if given.data and given.plates:
+        try:
+            trained_on = given.moved(Given.named(folder.path)).open(recipe)
+        except UserError as error:
+            say(f"note: {error}; all items are scored, those of its training too if this is its data set")
+            return None
+    return trained_on if trained_on.fingerprint() == environment["data_fingerprint"] else None
 
 
 def _at_size(

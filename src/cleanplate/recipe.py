@@ -161,7 +161,7 @@ class Recipe(_Strict):
     schedule: Annotated[Constant | Plateau | Step | OneCycle, Field(discriminator="name")] = Plateau()
     phases: tuple[Phase, ...] = Field(min_length=1)
     composition: Composition = Composition()
-    """How items are composed, where plates and cutouts are given in place of a data set."""
+    """How items are composed, where plates are given."""
     mismatch: Mismatch = Mismatch()
     augmentation: Augmentation = Augmentation()
     split: Annotated[RandomSplit | HeldOutSplit, Field(discriminator="kind")] = HeldOutSplit()

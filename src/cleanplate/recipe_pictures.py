@@ -65,10 +65,15 @@ class ContactShadow(Strict):
 
 
 class Composition(Strict):
-    """How items are composed as they are needed, of plates and cutouts."""
+    """How items are composed as they are needed, of plates and cutouts.
+
+    `items` counts where there is nothing but plates, `share` where there is a data set beside them.
+    """
 
     items: int = Field(20_000, gt=0)
     """How many there are, in training and validation together: each a plate and its people."""
+    share: float = Field(0.5, gt=0, lt=1)
+    """Beside a data set: the share of all items that is composed. How many that is then follows from the data set."""
     seed: int = Field(1, ge=0, le=MAX_SEED)
     """Of who stands in which plate: trainings of several seeds learn from the same items."""
     empty: Share = 0.1
@@ -87,6 +92,10 @@ class Composition(Strict):
     fit: Fit | None = Fit()
     cast_shadow: CastShadow | None = CastShadow()
     contact_shadow: ContactShadow | None = ContactShadow()
+
+    def beside(self, items: int) -> "Composition":
+        """Return it with as many items as make up its share beside so many of a data set, one at least."""
+        return self.model_copy(update={"items": max(1, round(items * self.share / (1 - self.share)))})
 
 
 class Camouflage(Strict):

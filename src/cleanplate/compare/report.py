@@ -114,8 +114,8 @@ def compare(
 
 def _find_data(data: Path | str | None, run: Loaded) -> DataSet | None:
     """Return the data set that the predictions are drawn from; None, with a note, where it is not to be had."""
-    given = run.given if data is None else Given.named(data)
     try:
+        given = run.given if data is None else run.given.moved(Given.named(data))
         folder = given.open(run.recipe)
     except UserError as error:
         say(f"note: no predictions are drawn: {error}")

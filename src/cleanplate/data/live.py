@@ -128,7 +128,8 @@ class LiveComposition:
 
     def fingerprint(self) -> str:
         """Return what tells these items from others: the SHA-256 of all pictures, their names and the settings."""
-        total = hashlib.sha256(self.settings.model_dump_json().encode())
+        settings = self.settings.model_dump_json(exclude={"share"})  # which comes to a number of items
+        total = hashlib.sha256(settings.encode())
         for path in self._files:
             total.update(path.name.encode() + b"\0" + hashlib.sha256(read_file(path, "no such picture")).digest())
         return total.hexdigest()

@@ -1,10 +1,12 @@
-"""Open what `--data` names, or `--plates` and `--cutouts`."""
+"""Open what `--data`, `--plates` and `--cutouts` name."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cleanplate.data.live import LiveComposition
+from cleanplate.data.mixed import Mixed
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.pack import PackedFolder
 from cleanplate.data.source import DataSet
@@ -28,7 +30,7 @@ def open_data(path: Path | str, *, packed: bool = True) -> DataSet:
 
 
 class Given(NamedTuple):
-    """What there is to train on: a data set folder, or plates to compose on."""
+    """What there is to train on: a data set folder, plates to compose on, or both."""
 
     data: str | None
     plates: str | None = None
@@ -42,8 +44,6 @@ class Given(NamedTuple):
         Raises:
             UserError: it is nothing, or does not go together.
         """
-        if data is not None and plates is not None:
-            raise UserError("--data and --plates are two things to train on; give one of them")
         if cutouts is not None and plates is None:
             raise UserError("--cutouts go with --plates: they are composed on them")
         if data is None and plates is None:
@@ -85,9 +85,13 @@ class Given(NamedTuple):
         """
         if self.plates is None:
             return open_data(self.data or "", packed=packed)
-        keep = 2 * max(phase.size for phase in recipe.phases)
-        return LiveComposition(self.plates, self.cutouts, recipe.composition, keep=keep)
+        compose = partial(LiveComposition, self.plates, self.cutouts, keep=2 * max(one.size for one in recipe.phases))
+        if self.data is None:
+            return compose(recipe.composition)
+        folder = open_data(self.data, packed=packed)
+        return Mixed([folder, compose(recipe.composition.beside(len(folder)))])
 
     def __str__(self) -> str:
         """Return what it is, in a few words."""
-        return self.data or f"{self.plates} with {self.cutouts or 'museum figures'}"
+        composed = self.plates and f"{self.plates} with {self.cutouts or 'museum figures'}"
+        return " and ".join(one for one in (self.data, composed) if one)

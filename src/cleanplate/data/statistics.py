@@ -1,5 +1,6 @@
 """What a data set is like: means, deviations, foreground, depth, and a contact sheet."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from cleanplate.data.card import ChannelStatistics, Normalisation, write_card
+from cleanplate.data.mixed import Mixed
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.opening import open_data
 from cleanplate.data.source import DataSet, Pictures, Skipped
@@ -103,7 +105,17 @@ def measure(folder: DataSet, skipped: Skipped | None = None) -> Statistics:
 
 
 def normalisation_of(folder: DataSet, skipped: Skipped | None = None) -> Normalisation:
-    """Return the statistics a data set's pictures are normalised by: its card's, or measured now and kept there."""
+    """Return the statistics a data set's pictures are normalised by: its card's, or measured now and kept there.
+
+    Those of mixed sources are those of each, in proportion to their items.
+    """
+    if isinstance(folder, Mixed):
+        first, *others = folder.sources  # whose items alone have the numbers that `skipped` knows them by
+        found = [normalisation_of(first, skipped), *map(normalisation_of, others)]
+        shares = [len(source) / len(folder) for source in folder.sources]
+        return Normalisation(
+            plate=_together([one.plate for one in found], shares), frame=_together([one.frame for one in found], shares)
+        )
     if folder.card.normalisation is None:
         folder.card.normalisation = measure(folder, skipped).normalisation
         _keep(folder)
@@ -167,6 +179,13 @@ def _pool(items: list[_Item], field: str) -> tuple[np.ndarray, np.ndarray] | Non
     count, total, squares = np.sum(sums, 0)
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
+
+
+def _together(parts: Sequence[ChannelStatistics], shares: Sequence[float]) -> ChannelStatistics:
+    """Return mean and deviation of all pictures, of which each part is such a share."""
+    means, deviations = (np.array([getattr(part, key) for part in parts]) for key in ("mean", "std"))
+    mean = np.average(means, 0, shares)
+    return _channels(mean, np.sqrt(np.average(deviations**2 + means**2, 0, shares) - mean**2))
 
 
 def _channels(mean: np.ndarray, std: np.ndarray) -> ChannelStatistics:

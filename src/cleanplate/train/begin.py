@@ -5,11 +5,13 @@ from pathlib import Path
 import torch
 
 from cleanplate.data.live import LiveComposition
+from cleanplate.data.mixed import Mixed
 from cleanplate.data.opening import Given
-from cleanplate.data.source import Skipped
+from cleanplate.data.source import DataSet, Skipped
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.errors import UserError
+from cleanplate.models import Network
 from cleanplate.progress import say
 from cleanplate.recipe import Recipe
 from cleanplate.recipe_pictures import Composition
@@ -17,7 +19,7 @@ from cleanplate.references import fit_references
 from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device
 from cleanplate.train.packs import make_packs, require_readable
 from cleanplate.train.run import Run, describe_environment
-from cleanplate.weights import find_weights, load_weights
+from cleanplate.weights import WeightsCard, find_weights, load_weights
 
 
 def begin_run(
@@ -37,25 +39,16 @@ def begin_run(
         UserError: the data will not do, or the weights are of another network.
     """
     keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
-    start = None if init is None else load_weights(init)
-    if start and start[1].model != recipe.model:
-        network = start[1].model
-        raise UserError(
-            f"{init}: is a {network}, and {recipe.name} trains a {recipe.model}; give others, or set model={network}"
-        )
+    start = load_initial(init, recipe)
     folder = given.open(recipe, packed=pack)
-    if isinstance(folder, LiveComposition):
-        for fault in folder.skipped:
-            say(f"note: left out: {fault}")
+    _say_composition(recipe.composition, given, folder)
     split = split_items(folder, recipe.split)
     make_packs(folder, recipe, split)
     if recipe.on_bad_item == "fail":
         require_readable(folder, split)
     labelled = folder.labelled()[split.train].any()
     if not labelled and recipe.model == "dsresnet":
-        say(f"note: {folder.path} has no depth labels: the network will answer with masks alone")
-    if given.plates is None and recipe.composition != Composition():
-        say(f"note: composition is ignored: the frames of {folder.path} have been composed already")
+        say(f"note: {given} has no depth labels: the network will answer with masks alone")
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
     normalisation = start[1].normalisation if start else normalisation_of(folder, skipped)
     say(
@@ -81,6 +74,40 @@ def begin_run(
     }
     new_run.begin(recipe, environment, references, start)
     return new_run
+
+
+def load_initial(init: Path | str | None, recipe: Recipe) -> tuple[Network, WeightsCard] | None:
+    """Return the weights that a training starts from; None where it starts from none.
+
+    Raises:
+        UserError: there are no such weights, or they are of another network.
+    """
+    if init is None:
+        return None
+    model, card = load_weights(init)
+    if card.model != recipe.model:
+        raise UserError(
+            f"{init}: is a {card.model}, and {recipe.name} trains a {recipe.model}; "
+            f"give others, or set model={card.model}"
+        )
+    return model, card
+
+
+def _say_composition(settings: Composition, given: Given, folder: DataSet) -> None:
+    """Say how much is composed, what of the recipe does not count then, and which pictures are left out."""
+    if given.plates is None and settings != Composition():
+        say(f"note: composition is ignored: the frames of {given} have been composed already")
+    if given.data is None and settings.share != Composition().share:
+        say("note: composition.share is ignored: there is no data set beside the plates; composition.items counts")
+    for source in folder.sources if isinstance(folder, Mixed) else [folder]:
+        if isinstance(source, LiveComposition):
+            for fault in source.skipped:
+                say(f"note: left out: {fault}")
+            if given.data is not None:
+                say(
+                    f"{len(source)} items are composed beside {len(folder) - len(source)} of {given.data}: "
+                    f"composition.share is {settings.share:g}; composition.items counts for plates alone"
+                )
 
 
 def _say_batches(recipe: Recipe, split: Split, processes: int) -> None:

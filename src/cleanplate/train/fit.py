@@ -86,7 +86,8 @@ def train(
     Args:
         recipe: a recipe, the name of a shipped one, or a YAML file.
         data: a data set folder.
-        plates: in place of `data`, a folder of pictures without people, on which items are composed as they are needed.
+        plates: a folder of pictures without people, on which items are composed as they are needed: all of them, or
+            beside those of `data` the share that the recipe's composition says.
         cutouts: a folder of pictures with alpha to compose with; the museum's figures when None.
         init: weights to start from, a run folder or a `.safetensors` file of the recipe's network; their normalisation
             is taken over.
@@ -215,8 +216,9 @@ def _find_state(run: Run, given: Given, take: str | None, processes: int, pack: 
     recipe = run.recipe()
     folder = given.open(recipe, packed=pack)
     if folder.fingerprint() != begun_with:
-        differing = "a picture or the recipe's composition" if given.plates else "its file_map.txt"
-        raise UserError(f"{folder.path}: is not the data set that {run.path} was begun with ({differing} differs)")
+        could = [given.data and "its file_map.txt", given.plates and "a picture or the recipe's composition"]
+        differing = ", ".join(one for one in could if one)
+        raise UserError(f"{given}: is not the data set that {run.path} was begun with ({differing} differs)")
     remove_partial_files(run.path)
     if state is None:
         make_packs(folder, recipe, split_items(folder, recipe.split))

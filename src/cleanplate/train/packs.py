@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 
+from cleanplate.data.mixed import share_out
 from cleanplate.data.pack import PackedFolder
 from cleanplate.data.packing import Packing
 from cleanplate.data.source import DataSet
@@ -24,31 +25,41 @@ def used_items(split: Split) -> np.ndarray:
     return np.concatenate([split.train, *split.parts.values()])
 
 
+def _packed(data: DataSet, split: Split) -> tuple[PackedFolder | None, np.ndarray]:
+    """Return the data set folder that can have packs, if there is one in `data`, and its items that are read."""
+    for source, items in share_out(data, used_items(split)):
+        if isinstance(source, PackedFolder):
+            return source, items
+    return None, used_items(split)[:0]
+
+
 def require_readable(data: DataSet, split: Split) -> None:
     """Refuse a training of which an item could not be read when it was packed.
 
     Raises:
         UserError: names its file.
     """
-    if isinstance(data, PackedFolder):
-        data.require_readable(used_items(split))
+    folder, items = _packed(data, split)
+    if folder is not None:
+        folder.require_readable(items)
 
 
 def packs_to_make(data: DataSet, recipe: Recipe, split: Split) -> list[Packing]:
     """Return the packs that a training lacks and that are worth it, as long as they fit the disk."""
-    if not isinstance(data, PackedFolder) or data.is_bare:
+    folder, items = _packed(data, split)
+    if folder is None or folder.is_bare:
         return []
     reads: Counter[int] = Counter()
     for phase in recipe.phases:
-        reads[phase.size] += phase.epochs * len(used_items(split))
-    lacking = [size for size, count in reads.items() if size not in data.packs and count >= WORTH * len(data)]
-    room = shutil.disk_usage(data.path).free * SHARE_OF_FREE
+        reads[phase.size] += phase.epochs * len(items)
+    lacking = [size for size, count in reads.items() if size not in folder.packs and count >= WORTH * len(folder)]
+    room = shutil.disk_usage(folder.path).free * SHARE_OF_FREE
     packing = []
     for size in lacking:
-        one = Packing(data, data.path, size)
+        one = Packing(folder, folder.path, size)
         room -= one.missing_bytes()
         if room < 0:
-            gigabytes = f"{one.bytes / 1e9:.1f} GB are more than half of what is free at {data.path}"
+            gigabytes = f"{one.bytes / 1e9:.1f} GB are more than half of what is free at {folder.path}"
             say(f"note: not packed at {size}x{size}: {gigabytes}; pictures are read one by one")
             break
         packing.append(one)
@@ -57,17 +68,18 @@ def packs_to_make(data: DataSet, recipe: Recipe, split: Split) -> list[Packing]:
 
 def make_packs(data: DataSet, recipe: Recipe, split: Split) -> None:
     """Make the packs that a training lacks, and say what it reads from; what cannot be packed is read from pictures."""
-    if not isinstance(data, PackedFolder):
+    folder, _ = _packed(data, split)
+    if folder is None:
         return
     for one in packs_to_make(data, recipe, split):
-        if one.size in data.unusable:
-            say(f"note: {data.unusable[one.size].rpartition('; ')[0]}; it is packed anew")
+        if one.size in folder.unusable:
+            say(f"note: {folder.unusable[one.size].rpartition('; ')[0]}; it is packed anew")
         try:
             one.run()
         except (UserError, OSError) as error:
             shutil.rmtree(one.place, ignore_errors=True)  # half of a pack may be what has filled the disk
             say(f"note: not packed at {one.size}x{one.size} ({error}); pictures are read one by one")
-    data.load_packs()
-    sizes = [f"{size}x{size}" for size in dict.fromkeys(phase.size for phase in recipe.phases) if size in data.packs]
+    folder.load_packs()
+    sizes = [f"{size}x{size}" for size in dict.fromkeys(phase.size for phase in recipe.phases) if size in folder.packs]
     if sizes:
-        say(f"{data.path / 'packs'}: read from packs of {', '.join(sizes)}; --no-pack reads the pictures instead")
+        say(f"{folder.path / 'packs'}: read from packs of {', '.join(sizes)}; --no-pack reads the pictures instead")
