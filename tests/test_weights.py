@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import cleanplate.weights
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
@@ -52,6 +53,34 @@ def test_channels_last_weights_come_back(tmp_path: Path) -> None:
     save_weights(tmp_path / "w.safetensors", model, CARD)
     loaded = load_weights(tmp_path / "w.safetensors")[0].state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+
+
+def test_half_precision_halves_the_file_and_is_read_as_float32(weights: Path, tmp_path: Path) -> None:
+    model, half = create_model("masknet"), tmp_path / "half.safetensors"
+    save_weights(weights, model, CARD)
+    save_weights(half, model, CARD, half=True)
+    assert half.stat().st_size < 0.55 * weights.stat().st_size
+    loaded = load_weights(half)[0].state_dict()
+    for name, value in model.state_dict().items():
+        assert loaded[name].dtype == value.dtype
+        if value.ndim > 1:
+            torch.testing.assert_close(loaded[name], value, rtol=2**-11, atol=2**-25)
+        else:
+            assert loaded[name].equal(value)
+
+
+def test_general_means_the_weights_of_the_package(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "general").mkdir()
+    monkeypatch.setattr(cleanplate.weights, "GENERAL_FILE", weights)
+    assert load_weights("general")[1] == CARD
+    monkeypatch.setattr(cleanplate.weights, "GENERAL_FILE", tmp_path / "none.safetensors")
+    with pytest.raises(
+        UserError, match=r"none\.safetensors: this installation has no weights of its own; give weights"
+    ):
+        load_weights("general")
 
 
 def test_run_folder_means_its_best_weights(weights: Path, tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from cleanplate.models import Network, create_model
 from cleanplate.pictures import require_multiple
 
 _KEY = "cleanplate"
+GENERAL = "general"
+"""What the package's own weights are called, wherever weights are asked for."""
+GENERAL_FILE = Path(__file__).with_name("general.safetensors")
 
 
 class WeightsCard(BaseModel):
@@ -34,19 +37,35 @@ class WeightsCard(BaseModel):
     version: str = __version__
 
 
-def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
-    """Write the parameters of a network, and its card, as one whole file."""
-    tensors: dict[str, Tensor] = {name: value.contiguous() for name, value in model.state_dict().items()}
+def save_weights(path: Path, model: nn.Module, card: WeightsCard, *, half: bool = False) -> None:
+    """Write the parameters of a network, and its card, as one whole file.
+
+    Args:
+        path: the file to write.
+        model: the network.
+        card: what the file is to say of itself.
+        half: write the kernels of the convolutions, which are nearly all of it, in float16. What has one dimension
+            stays as it is: variances may lie outside that range.
+    """
+    tensors: dict[str, Tensor] = {
+        name: (value.half() if half and value.ndim > 1 else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
     write_bytes(path, save(tensors, {_KEY: card.model_dump_json()}), durable=True)
 
 
 def find_weights(path: Path | str) -> Path:
-    """Return the weights file that `path` means: itself, or the best weights of a run folder.
+    """Return the weights file that `path` means: itself, the best weights of a run folder, or the package's own.
+
+    `general` means the latter; a folder of that name goes by its full path.
 
     Raises:
         UserError: there is no such file or run, or the run has no weights yet.
     """
     path = Path(path)
+    if path == Path(GENERAL):
+        mend = "give weights of your own, a run folder or a .safetensors file"
+        return require_file(GENERAL_FILE, f"this installation has no weights of its own; {mend}")
     if path.is_dir():
         weights = path / "weights.safetensors"
         if not weights.exists():
@@ -56,7 +75,7 @@ def find_weights(path: Path | str) -> Path:
 
 
 def load_weights(path: Path | str) -> tuple[Network, WeightsCard]:
-    """Load a network, in evaluation mode, and its card from a run folder or a weights file.
+    """Load a network, in evaluation mode and float32, and its card from what `find_weights` takes.
 
     Raises:
         UserError: naming the file, when it is not one of cleanplate's or does not fit its network.
@@ -77,6 +96,7 @@ def load_weights(path: Path | str) -> tuple[Network, WeightsCard]:
         raise UserError(f"{path}: its metadata is damaged: {explain(error)}; use another file") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    tensors = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
     if _forms(tensors) != _forms(model.state_dict()):
         raise UserError(f"{path}: its parameters are not those of {card.model}; use a file of this version")
     model.load_state_dict(tensors)

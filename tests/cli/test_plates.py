@@ -8,7 +8,7 @@ import pytest
 from commands import FAST, Call, answer, fault
 from trainings import assert_same, read_rows, small_recipe
 
-from cleanplate import train
+from cleanplate import train, weights
 from cleanplate.recipe import Phase
 from cleanplate.recipe_pictures import Composition
 
@@ -64,21 +64,22 @@ def test_other_plates_or_another_composition_are_refused(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--plates", "{plates}", "--data", "{plates}"), "--data and --plates are two things"),
+        (("--plates", "nowhere", "--data", "{scenes}"), "nowhere: this folder of plates does not exist"),
+        (("--plates", "{plates}", "--data", "nowhere"), "nowhere: this data set folder does not exist"),
         (("--cutouts", "{plates}"), "--cutouts go with --plates"),
         ((), "--data is missing: give a data set folder"),
         (("--plates", "nowhere"), "nowhere: this folder of plates does not exist"),
         (("--plates", "{plates}", "--cutouts", "nowhere"), "nowhere: this folder of cutouts does not exist"),
         (("--plates", "{empty}"), "{empty}"),
-        (("--plates", "{plates}", "--dry-run"), "--dry-run looks at a training on a data set folder"),
+        (("--plates", "{plates}", "--dry-run", "--init", "nowhere"), "nowhere: no such weights"),
         (("--plates", "{plates}", "--init", "nowhere"), "nowhere: no such weights"),
     ],
 )
 def test_wrong_inputs_are_one_line(
-    options: tuple[str, ...], words: str, plates: Path, tmp_path: Path, cleanplate: Call
+    options: tuple[str, ...], words: str, plates: Path, scenes: Path, tmp_path: Path, cleanplate: Call
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"plates": plates, "empty": tmp_path / "empty"}
+    places = {"plates": plates, "scenes": scenes, "empty": tmp_path / "empty"}
     given = [option.format(**places) for option in options]
     line = fault(cleanplate("train", "quick", *given, "--run", tmp_path / "run", *FAST))
     assert words.format(**places) in line
@@ -105,3 +106,43 @@ def test_a_run_starts_from_given_weights(live_run: Path, scenes: Path, tmp_path:
     assert "leave out RECIPE, --run, --set, --seeds, --init" in fault(
         cleanplate("train", "--resume", live_run, "--init", live_run)
     )
+
+
+def test_a_training_on_plates_is_rehearsed_and_its_rates_are_tried(
+    live_run: Path, scenes: Path, plates: Path, cutouts: Path, tmp_path: Path, cleanplate: Call
+) -> None:
+    given = ("--plates", plates, "--cutouts", cutouts)
+    few, run = ("--set", "composition={items: 60}"), tmp_path / "run"
+    rehearsed = answer(
+        cleanplate("train", "quick", *given, "--init", live_run, "--run", run, *FAST, *few, "--dry-run", "--json")
+    )
+    assert rehearsed["packs_gb"] == 0
+    assert 0 < rehearsed["train_items"] < 60
+    assert not run.exists()
+    both = answer(cleanplate("train", "quick", "--data", scenes, *given, "--run", run, *FAST, "--dry-run", "--json"))
+    assert both["train_items"] > rehearsed["train_items"]
+    assert not run.exists()
+    sweep = ("--sweep", "1e-3:1:12", "--out", tmp_path / "rates")
+    code, out, _ = cleanplate("lr-range", "quick", *given, *sweep, *FAST, *few)
+    assert code == 0
+    assert f"--plates {plates} --cutouts {cutouts} --set" in out
+
+
+def test_weights_left_out_are_those_of_the_package(
+    live_run: Path, scenes: Path, plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cleanplate: Call
+) -> None:
+    own = live_run / "weights.safetensors"
+    monkeypatch.setattr(weights, "GENERAL_FILE", own)
+    picture = plates / "room 0.png"
+    answer(cleanplate("predict", "--plate", picture, picture, "--out", tmp_path / "out", "--json"))
+    assert answer(cleanplate("evaluate", "--data", scenes, "--json"))["weights"] == str(own)
+    command = ("train", "quick", "--data", scenes, *FAST, "--init", "general", "--run", tmp_path / "run", "--json")
+    answer(cleanplate(*command))
+    assert environment(tmp_path / "run")["init"] == str(own)
+    monkeypatch.setattr(weights, "GENERAL_FILE", tmp_path / "none.safetensors")
+    for arguments in (
+        ("evaluate", "--data", scenes),
+        ("export", "--out", tmp_path / "model.onnx"),
+        ("app", "--port", "0"),
+    ):
+        assert "this installation has no weights of its own" in fault(cleanplate(*arguments))

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from cleanplate.cli.options import Json, tell
+from cleanplate.cli.options import GENERAL, Json, tell
 
 
 def export(
-    weights: Annotated[Path, typer.Option(help="A run folder or a .safetensors file.")],
+    weights: Annotated[
+        Path, typer.Option(help="A run folder or a .safetensors file; general: the package's own.")
+    ] = GENERAL,
     out: Annotated[Path, typer.Option(help="The .onnx file to write.")] = Path("model.onnx"),
     as_json: Json = False,
 ) -> None:

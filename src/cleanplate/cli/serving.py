@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from cleanplate.cli.options import Json, Weights, tell
+from cleanplate.cli.options import GENERAL, Json, Weights, tell
 
 
 def serve(
-    weights: Weights,
+    weights: Weights = GENERAL,
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 lets the whole network in.")
     ] = "127.0.0.1",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cleanplate.cli.options import Data, Json, Settings, tell
+from cleanplate.cli.options import Cutouts, Data, DataOrPlates, Json, Plates, Settings, tell
 from cleanplate.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,15 +29,12 @@ def recipes(as_json: Json = False) -> None:
 
 def train(
     recipe: Annotated[str | None, typer.Argument(help="A shipped recipe's name, or a YAML file.")] = None,
-    data: Annotated[Path | None, typer.Option(help="A data set folder.")] = None,
-    plates: Annotated[
-        Path | None, typer.Option(help="In place of --data: pictures without people, to compose on.")
-    ] = None,
-    cutouts: Annotated[
-        Path | None, typer.Option(help="Pictures with alpha to compose with.", show_default="the museum's figures")
-    ] = None,
+    data: DataOrPlates = None,
+    plates: Plates = None,
+    cutouts: Cutouts = None,
     init: Annotated[
-        Path | None, typer.Option(help="Weights to start from: a run folder or a .safetensors file.")
+        Path | None,
+        typer.Option(help="Weights to start from: a run folder, a .safetensors file; general: the package's own."),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="The run folder to make.", show_default="runs/RECIPE-TIME")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run instead of starting one.")] = None,
@@ -96,8 +93,6 @@ def train(
 
     Given.of(data, plates, cutouts)
     if dry_run:
-        if data is None or init:
-            raise UserError("--dry-run looks at a training on a data set folder; leave out --plates and --init")
         if seeds or stop_after or epochs_now or devices:
             raise UserError(
                 "--dry-run looks at a whole training in one process; "
@@ -105,7 +100,16 @@ def train(
             )
         from cleanplate.train.rehearsal import format_rehearsal, rehearse
 
-        rehearsal = rehearse(recipe, data, run=run, settings=settings or (), pack=not no_pack)
+        rehearsal = rehearse(
+            recipe,
+            data,
+            plates=plates,
+            cutouts=cutouts,
+            init=init,
+            run=run,
+            settings=settings or (),
+            pack=not no_pack,
+        )
         tell(as_json, rehearsal, format_rehearsal(rehearsal))
         return
     numbers = None if seeds is None else _read_seeds(seeds)
@@ -177,7 +181,9 @@ def _read_seeds(text: str) -> list[int]:
 
 def lr_range(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
-    data: Data,
+    data: DataOrPlates = None,
+    plates: Plates = None,
+    cutouts: Cutouts = None,
     sweeps: Annotated[
         list[str] | None,
         typer.Option("--sweep", metavar="START:END:ITERATIONS", help="Again and again.", show_default="1e-6:1:200"),
@@ -201,6 +207,8 @@ def lr_range(
     answer = range_test(
         recipe,
         data,
+        plates=plates,
+        cutouts=cutouts,
         sweeps=sweeps or DEFAULT_SWEEPS,
         linear=linear,
         validation=validation,
@@ -212,7 +220,9 @@ def lr_range(
     if rate:
         own_rate = load_recipe(recipe, settings or ()).phases[0].lr is not None  # which goes before the optimiser's
         changes = [*(settings or ()), f"{'phases.0.lr' if own_rate else 'optimizer.lr'}={rate:.2g}"]
-        command = ["cleanplate", "train", recipe, "--data", str(data)]
+        given = {"--data": data, "--plates": plates, "--cutouts": cutouts}
+        options = [word for option, path in given.items() if path is not None for word in (option, str(path))]
+        command = ["cleanplate", "train", recipe, *options]
         lines.append(f"next: {shlex.join([*command, *(word for change in changes for word in ('--set', change))])}")
     tell(as_json, answer, "\n".join(lines))
 

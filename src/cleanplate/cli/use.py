@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cleanplate.cli.options import Json, Weights, tell
+from cleanplate.cli.options import GENERAL, Json, Weights, tell
 from cleanplate.errors import UserError
 
 
 def evaluate(
-    weights: Weights,
+    weights: Weights = GENERAL,
     data: Annotated[Path | None, typer.Option(help="A data set folder.")] = None,
     footage: Annotated[
         list[Path] | None, typer.Option(help="A folder of footage with masks, or of several such; again and again.")
@@ -55,8 +55,8 @@ def _join(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 
 def predict(
     frames: Annotated[list[Path], typer.Argument(help="Pictures, folders of pictures, videos, or patterns of them.")],
-    weights: Weights,
     plate: Annotated[Path, typer.Option(help="The same scene with nobody in it.")],
+    weights: Weights = GENERAL,
     out: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("predictions"),
     size: Annotated[
         int | None, typer.Option(help="Pixels of the longer side that the network sees.", show_default="its training's")

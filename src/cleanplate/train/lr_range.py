@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from cleanplate.data.module import steps_per_epoch
-from cleanplate.data.opening import open_data
+from cleanplate.data.opening import Given
 from cleanplate.data.split import split_items
 from cleanplate.files import require_vacant, write_bytes, write_text
 from cleanplate.progress import track
@@ -47,8 +47,10 @@ class LrRange(BaseModel):
 
 def lr_range(
     recipe: Recipe | str | Path,
-    data: Path | str,
+    data: Path | str | None = None,
     *,
+    plates: Path | str | None = None,
+    cutouts: Path | str | None = None,
     sweeps: Sequence[str] = DEFAULT_SWEEPS,
     linear: bool = False,
     validation: bool = False,
@@ -61,7 +63,7 @@ def lr_range(
 
     Args:
         recipe: a recipe, the name of a shipped one, or a YAML file.
-        data: a data set folder.
+        data, plates, cutouts: as `train` takes them.
         sweeps: each `START:END:ITERATIONS`; `2epochs` in place of iterations.
         linear: let the rate grow by equal steps, not by equal factors.
         validation: measure the loss on a fixed batch of validation items, not on the next training batch.
@@ -71,10 +73,10 @@ def lr_range(
     Raises:
         UserError: recipe, data, sweeps or folder are at fault.
     """
-    recipe = load_recipe(recipe, settings)
+    recipe, given = load_recipe(recipe, settings), Given.of(data, plates, cutouts)
     folder_out = Path(out) if out else Path("runs") / f"lr-range-{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}"
     require_vacant(folder_out)
-    folder = open_data(data)
+    folder = given.open(recipe)
     split = split_items(folder, recipe.split)
     phase = recipe.phases[0]
     steps = steps_per_epoch(len(split.train), phase.batch_size)
@@ -93,7 +95,7 @@ def lr_range(
     suggestions, agreement = suggest(results)
     answer = LrRange(
         recipe=recipe.name,
-        data=str(folder.path),
+        data=str(given),
         train_items=len(split.train),
         size=phase.size,
         batch_size=phase.batch_size,

@@ -12,12 +12,13 @@ import torch
 from pydantic import BaseModel
 
 from cleanplate.data.module import steps_per_epoch
-from cleanplate.data.opening import open_data
+from cleanplate.data.opening import Given
 from cleanplate.data.source import Batch
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.recipe import AdamW, Phase, Recipe
 from cleanplate.recipes import load_recipe
+from cleanplate.train.begin import load_initial
 from cleanplate.train.compute import keep_freed_memory
 from cleanplate.train.engine import is_out_of_memory
 from cleanplate.train.packs import packs_to_make
@@ -67,8 +68,11 @@ class Rehearsal(BaseModel):
 
 def rehearse(
     recipe: Recipe | str | Path,
-    data: Path | str,
+    data: Path | str | None = None,
     *,
+    plates: Path | str | None = None,
+    cutouts: Path | str | None = None,
+    init: Path | str | None = None,
     run: Path | str | None = None,
     settings: Sequence[str] = (),
     pack: bool = True,
@@ -76,14 +80,16 @@ def rehearse(
     """Take a few steps of each phase on the data itself, and write nothing.
 
     Args:
-        recipe, data, run, settings, pack: as `train` takes them.
+        recipe, data, plates, cutouts, init, run, settings, pack: as `train` takes them.
 
     Raises:
         UserError: as `train` does; or a phase does not fit in memory, or the run on the disk.
     """
     recipe = load_recipe(recipe, settings)
     planned = Run.plan(run, recipe)
-    folder = open_data(data, packed=pack)
+    given = Given.of(data, plates, cutouts)
+    load_initial(init, recipe)
+    folder = given.open(recipe, packed=pack)
     split = split_items(folder, recipe.split)
     keep_freed_memory()
     trial = Trial(recipe, folder, split)
