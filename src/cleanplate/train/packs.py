@@ -59,7 +59,8 @@ def make_packs(data: DataSet, recipe: Recipe, split: Split) -> None:
     """Make the packs that a training lacks, and say what it reads from; what cannot be packed is read from pictures."""
     if not isinstance(data, PackedFolder):
         return
-    for one in packs_to_make(data, recipe, split):
+    lacking = packs_to_make(data, recipe, split)
+    for one in lacking:
         if one.size in data.unusable:
             say(f"note: {data.unusable[one.size].rpartition('; ')[0]}; it is packed anew")
         try:
@@ -67,7 +68,8 @@ def make_packs(data: DataSet, recipe: Recipe, split: Split) -> None:
         except (UserError, OSError) as error:
             shutil.rmtree(one.place, ignore_errors=True)  # half of a pack may be what has filled the disk
             say(f"note: not packed at {one.size}x{one.size} ({error}); pictures are read one by one")
-    data.load_packs()
+    if lacking:
+        data.load_packs()
     sizes = [f"{size}x{size}" for size in dict.fromkeys(phase.size for phase in recipe.phases) if size in data.packs]
     if sizes:
         say(f"{data.path / 'packs'}: read from packs of {', '.join(sizes)}; --no-pack reads the pictures instead")
