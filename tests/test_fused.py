@@ -17,7 +17,7 @@ from cleanplate.errors import UserError
 from cleanplate.fused import can_fuse, double_and_join, keep_and_pool, relu_norm
 from cleanplate.fused.build import load_kernels
 from cleanplate.losses import Target, create_loss
-from cleanplate.models import create_model
+from cleanplate.models import MODELS, create_model
 from cleanplate.models.blocks import set_fused
 from cleanplate.train.compute import choose_compute
 from cleanplate.train.fit import resume, train
@@ -105,14 +105,14 @@ def test_pool_is_max_pool_and_its_gradient_goes_to_the_first_of_equals(
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", ["dsresnet", "masknet"])
+@pytest.mark.parametrize("name", MODELS)
 def test_gradients_of_the_networks_agree_in_float64(name: str) -> None:
     torch.manual_seed(0)
     plain = create_model(name).double()
     fused = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     set_fused(fused, True)
     plate, frame, truth = torch.rand(2, 3, 64, 96).double(), torch.rand(2, 3, 64, 96).double(), torch.rand(2, 1, 64, 96)
-    loss = create_loss("rmse-bce-dice" if name == "dsresnet" else "dice")
+    loss = create_loss("dice" if name == "masknet" else "rmse-bce-dice")
     for model in (plain, fused):
         loss(model(plate, frame), Target(truth.double(), truth.double()))["loss"].backward()
     for one, other in zip(fused.parameters(), plain.parameters(), strict=True):

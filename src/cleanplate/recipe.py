@@ -155,7 +155,7 @@ class Recipe(_Strict):
 
     name: str = ""
     description: str = ""
-    model: Literal["dsresnet", "masknet"] = "dsresnet"
+    model: Literal["dsresnet", "masknet", "platenet"] = "dsresnet"
     loss: Literal["rmse-bce-dice", "ssim-dice", "rmse-bce", "bce", "dice", "ssim"] = "rmse-bce-dice"
     optimizer: Annotated[Sgd | AdamW, Field(discriminator="name")] = Sgd()
     schedule: Annotated[Constant | Plateau | Step | OneCycle, Field(discriminator="name")] = Plateau()
@@ -193,7 +193,7 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _batches_can_be_normalised(self) -> "Recipe":
-        if self.model == "dsresnet" and any(phase.size == 32 and phase.batch_size == 1 for phase in self.phases):
+        if self.model != "masknet" and any(phase.size == 32 and phase.batch_size == 1 for phase in self.phases):
             raise ValueError("phases: one item at 32x32 is one value a channel in the deepest block; use batches of 2")
         return self
 

@@ -30,6 +30,9 @@ BOM = b"\xef\xbb\xbf"  # some editors begin a text with it
 LONGEST_NAME = 250
 """Bytes: with its extension it is as long as file systems allow."""
 CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
+PLAIN_NAME = rb"[A-Za-z0-9_][A-Za-z0-9_.-]{0,249}"
+PLAIN_ROW = re.compile(rb"(?:%s\t){3}(?:%s)?" % (PLAIN_NAME, PLAIN_NAME))
+"""What nearly all lines are, and cannot be at fault."""
 MODEST_FRAME = re.compile(r"bg\d+_(fg\d+)_\d+")
 
 
@@ -193,8 +196,9 @@ def read_file_map(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                row = line.rstrip(b"\r\n").removeprefix(BOM if number == 1 else b"").split(b"\t")
-                if fault := _fault_of(row):
+                line = line.rstrip(b"\r\n").removeprefix(BOM if number == 1 else b"")
+                row = line.split(b"\t")
+                if not PLAIN_ROW.fullmatch(line) and (fault := _fault_of(row)):
                     faults[number] = fault
                     continue
                 numbers.append(number)

@@ -4,10 +4,11 @@ from cleanplate.errors import UserError
 from cleanplate.models.blocks import Network, Prediction
 from cleanplate.models.dsresnet import DSResNet
 from cleanplate.models.masknet import MaskNet
+from cleanplate.models.platenet import PlateNet
 
 __all__ = ["MODELS", "Network", "Prediction", "create_model"]
 
-MODELS: dict[str, type[Network]] = {"dsresnet": DSResNet, "masknet": MaskNet}
+MODELS: dict[str, type[Network]] = {"dsresnet": DSResNet, "masknet": MaskNet, "platenet": PlateNet}
 
 
 def create_model(name: str) -> Network:

@@ -47,7 +47,7 @@ def begin_run(
     if recipe.on_bad_item == "fail":
         require_readable(folder, split)
     labelled = folder.labelled()[split.train].any()
-    if not labelled and recipe.model == "dsresnet":
+    if not labelled and recipe.model != "masknet":
         say(f"note: {given} has no depth labels: the network will answer with masks alone")
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
     normalisation = start[1].normalisation if start else normalisation_of(folder, skipped)

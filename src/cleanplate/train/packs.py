@@ -71,7 +71,8 @@ def make_packs(data: DataSet, recipe: Recipe, split: Split) -> None:
     folder, _ = _packed(data, split)
     if folder is None:
         return
-    for one in packs_to_make(data, recipe, split):
+    lacking = packs_to_make(data, recipe, split)
+    for one in lacking:
         if one.size in folder.unusable:
             say(f"note: {folder.unusable[one.size].rpartition('; ')[0]}; it is packed anew")
         try:
@@ -79,7 +80,8 @@ def make_packs(data: DataSet, recipe: Recipe, split: Split) -> None:
         except (UserError, OSError) as error:
             shutil.rmtree(one.place, ignore_errors=True)  # half of a pack may be what has filled the disk
             say(f"note: not packed at {one.size}x{one.size} ({error}); pictures are read one by one")
-    folder.load_packs()
+    if lacking:
+        folder.load_packs()
     sizes = [f"{size}x{size}" for size in dict.fromkeys(phase.size for phase in recipe.phases) if size in folder.packs]
     if sizes:
         say(f"{folder.path / 'packs'}: read from packs of {', '.join(sizes)}; --no-pack reads the pictures instead")
