@@ -12,7 +12,7 @@ BACKGROUND = 255
 COMPARISON = ("plate", "frame", "mask: truth", "mask: network", "depth: truth", "depth: network")
 """The captions where a network's answers stand beside the truth."""
 
-_COLOURS = cv2.applyColorMap(np.arange(255, -1, -1, np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[..., ::-1].copy()
+_COLOURS = cv2.applyColorMap(np.arange(255, -1, -1, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[..., ::-1].copy()
 
 
 def colour_depth(depth: np.ndarray) -> np.ndarray:

@@ -83,9 +83,7 @@ def _solve(matrix: list[list[np.ndarray]], right: list[list[np.ndarray]]) -> lis
     Returns:
         For each row its place in every solution.
     """
-    rows = [
-        [*left, *known] for left, known in zip(matrix, right, strict=True)
-    ]  # a row is shorter by one than that above
+    rows = [[*left, *known] for left, known in zip(matrix, right, strict=True)]  # each begins at its diagonal
     for number, pivot in enumerate(rows):
         for below, row in enumerate(rows[number + 1 :], start=1):
             factor = pivot[below] / pivot[0]

@@ -82,9 +82,9 @@ class PlateMatch:
         found = share_found(self._small, self._canvas.place(frame))
         if found is not None and found < TOO_FEW:
             text = (
-                f"only {found:.0%} of the plate's blocks are found again in this frame, and of a plate of the same view "
-                f"{TOO_FEW:.0%} and more are: the camera has moved, or people fill the picture; answers will be poor "
-                "with this plate"
+                f"only {found:.0%} of the plate's blocks are found again in this frame, and of a plate of the same "
+                f"view {TOO_FEW:.0%} and more are: the camera has moved, or people fill the picture; answers will be "
+                "poor with this plate"
             )
             warnings.append(PlateWarning("match", text))
         return warnings

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
     import av
@@ -59,7 +59,9 @@ class OpusSound:
     def __init__(self, container: "OutputContainer", source: "InputContainer") -> None:
         self._container, self._source = container, source
         several = source.streams.audio[0].codec_context.channels > 1
-        self._stream = container.add_stream(OPUS, rate=OPUS_RATE, layout="stereo" if several else "mono", format="s16")
+        self._layout = "stereo" if several else "mono"
+        stream = container.add_stream(OPUS, rate=OPUS_RATE, layout=self._layout, format="s16")
+        self._stream = cast("av.AudioStream", stream)
         self._packets = self._encode()
 
     def write(self, sounds: list[Sound]) -> None:
@@ -76,8 +78,7 @@ class OpusSound:
     def _encode(self) -> Iterator["av.Packet"]:
         import av
 
-        context = self._stream.codec_context
-        resampler = av.AudioResampler("s16", context.layout, OPUS_RATE, OPUS_SAMPLES)
+        resampler = av.AudioResampler("s16", self._layout, OPUS_RATE, OPUS_SAMPLES)
         with self._source as source:
             for heard in source.demux(source.streams.audio[0]):
                 try:
