@@ -94,7 +94,7 @@ def test_uploaded_pictures_are_answered_and_saved(
     assert depth is not None
     mask = (mask * 255).round()
     assert np.abs(saved(page, "Mask", tmp_path)[..., 0] - mask).max() <= 1
-    assert np.array_equal(saved(page, "Depth, 16 bit", tmp_path), (depth * 65535).round())
+    assert np.abs(saved(page, "Depth, 16 bit", tmp_path) - (depth * 65535).round()).max() <= 1  # another process
     colours = saved(page, "Depth in colour", tmp_path)[..., 2::-1].astype(int)
     assert np.abs(colours - colour_depth(depth)).max() <= 8
     cutout = saved(page, "Picture above", tmp_path)

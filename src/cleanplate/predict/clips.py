@@ -127,7 +127,8 @@ def open_container(path: Path) -> "InputContainer":
     import av
 
     try:
-        return av.open(str(path), options={"protocol_whitelist": "file", "format_whitelist": FORMATS})
+        options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+        return av.open(str(path), options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise UserError(f"{path}: not a readable video ({error.strerror}); convert or copy it again") from None
 
