@@ -65,7 +65,7 @@ def put_under_load(app: Served, clients: int, seconds: float) -> dict:
     plate = encode(_scaled("hall-plate"), ".jpg")
     taken: list[float] = []
     answers: Counter[str] = Counter()
-    memory = [_megabytes(app)]
+    memory = {0: _megabytes(app)}
     end = time.monotonic() + seconds
 
     def work() -> None:
@@ -81,9 +81,10 @@ def put_under_load(app: Served, clients: int, seconds: float) -> dict:
     start = time.monotonic()
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        time.sleep(5)
-        memory.append(_megabytes(app))
+    every = min(60, seconds / 12)
+    while alive := [thread for thread in threads if thread.is_alive()]:
+        alive[0].join(every)
+        memory[round(time.monotonic() - start)] = _megabytes(app)
     percentiles = {f"p{share}": round(float(np.percentile(taken, share)) * 1000, 1) for share in (50, 95, 99, 100)}
     return {
         "clients": clients,
@@ -91,7 +92,7 @@ def put_under_load(app: Served, clients: int, seconds: float) -> dict:
         "answers": dict(answers),
         "answers_per_second": round(len(taken) / (time.monotonic() - start), 1),
         "milliseconds": percentiles,
-        "memory_megabytes": memory,
+        "memory_megabytes_after_seconds": memory,
     }
 
 

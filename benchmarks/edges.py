@@ -58,7 +58,7 @@ def main() -> None:
             (small,) = scene.on_canvas([item.frame])
             large = scene.at_own_size(small, item.frame)
             square = item.frame.shape[1::-1]
-            enlarged.append(figures(*(cv2.resize(part, square) for part in small), item.mask, item.depth))
+            enlarged.append(figures(*(cv2.resize(part, square) for part in small.answer), item.mask, item.depth))
             followed.append(figures(*large, item.mask, item.depth))
         for name, rows in (("enlarged", enlarged), ("edges followed", followed)):
             iou, off, mae, rmse = np.mean(rows, axis=0)

@@ -1,6 +1,7 @@
 """Predict a video: frames and sound complete, memory over time, and speed beside that of the network alone.
 
     python benchmarks/video.py --weights runs/first --json video.json
+    python benchmarks/video.py --weights runs/first --frames 20000 --shape 180 320 --sizes 96  (its memory)
 
 Makes its own clip: H.264, 30 frames/s, with sound; somebody walks through a room. The network alone is given the same
 canvases in the same batches, and does nothing else.

@@ -15,9 +15,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import cv2
 import hypothesis
 import numpy as np
@@ -35,6 +38,7 @@ from cleanplate.data.pack import read_pack_card
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
 from cleanplate.pictures import read_bitmap, read_depth, read_mask, read_rgb, read_rgba, write_picture
+from cleanplate.predict.clips import Clip, ClipFrame
 from cleanplate.predict.predictor import Predictor
 from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
@@ -479,6 +483,41 @@ def _read_cutout(path: Path) -> None:
     assert cutout.dtype == np.uint8
 
 
+def _read_video(path: Path) -> None:
+    with Clip(path) as clip:
+        assert clip.length >= 0
+        frames = [part for part in clip.parts() if isinstance(part, ClipFrame)]
+    assert {frame.pixels.shape for frame in frames} == {frames[0].pixels.shape}
+    assert {frame.pixels.dtype for frame in frames} == {np.dtype(np.uint8)}
+    assert all(before.pts < after.pts for before, after in pairwise(frames))
+
+
+def _filmed(kind: str, codec: str, sound: str | None) -> bytes:
+    """Return three frames as a video file of that kind."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", kind) as container:
+        video = container.add_stream(codec, rate=25)
+        video.height, video.width, video.pix_fmt = 32, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        heard = container.add_stream(sound, rate=48_000, layout="mono") if sound else None
+        for number in range(3):
+            pixels = np.full((32, 48, 3), 60 * number, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(video.encode(None))
+        if heard:
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), "fltp", "mono")
+            samples.sample_rate, samples.pts, samples.time_base = 48_000, 0, Fraction(1, 48_000)
+            container.mux(heard.encode(samples))
+            container.mux(heard.encode(None))
+    return buffer.getvalue()
+
+
+VIDEO_WORDS = [
+    *(b"moov", b"trak", b"stsz", b"stts", b"elst", b"dref", b"url ", b"avc1", b"hev1", b"\0\0\0\1", b"\0\0\1", b"\x67"),
+    *(b"\x1a\x45\xdf\xa3", b"\x1f\x43\xb6\x75", b"\xa3", b"RIFF", b"movi", b"idx1", b"\x7f\xff\xff\xff", b"\xff" * 8),
+    *(b"#EXTM3U\n#EXTINF:1,\n../secret\n", b"ffconcat version 1.0\nfile ../secret\n", b"\0" * 300),
+]
+
+
 def _read_network(path: Path) -> None:
     picture = np.zeros((32, 64, 3), np.uint8)
     assert Predictor.load(path).with_plate(picture)(picture).mask.shape == (32, 64)
@@ -548,6 +587,8 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     file_maps = mutated([FILE_MAP, b"a\ta\ta\t\n"], FILE_MAP_WORDS) | lines.map(
         lambda text: text.encode(errors="replace")
     )
+    films = [_filmed("mp4", "libx264", "aac"), _filmed("webm", "libvpx-vp9", "libopus"), _filmed("avi", "mjpeg", None)]
+    films += [_filmed("mpegts", "mpeg2video", "mp2")]
     readers = [
         Reader("recipe", "my.yaml", mutated(recipes, YAML_WORDS) | _tables(_quick), _read_recipe),
         Reader("card", "dataset.yaml", mutated(cards, YAML_WORDS) | _tables(CONTENT), _read_card),
@@ -560,6 +601,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         Reader("cutout", "a.png", cutouts | cutouts.map(sealed), _read_cutout),
         Reader("pack", "pack.json", mutated([json.dumps(PACK_CARD).encode()], PACK_WORDS), _read_pack_card),
         Reader("zip", "a.zip", mutated([*map(_zipped, (0, zipfile.ZIP_DEFLATED))], ZIP_WORDS), _read_zip),
+        Reader("video", "a.mp4", mutated(films, VIDEO_WORDS), _read_video),
         Reader("weights", "w.safetensors", weight_files, load_weights),
         Reader("onnx", "w.onnx", mutated(ONNX, ONNX_WORDS) | _networks(), _read_network),
     ]

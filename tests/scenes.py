@@ -36,6 +36,12 @@ def draw_wall(plate: int, shape: tuple[int, int]) -> np.ndarray:
     return (np.linspace(0.6, 1, shape[0])[:, None, None] * wall * np.ones((*shape, 1))).astype(np.uint8)
 
 
+def draw_room(number: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return a plate `(H, W, 3)` uint8 RGB full of texture, by which its view can be known."""
+    noise = np.random.default_rng(number).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 2)
+
+
 def _make_item(
     folder: Path, rng: np.random.Generator, plate: int, number: int, shape: tuple[int, int], depth: bool
 ) -> Item:

@@ -23,6 +23,7 @@ READERS = (
         "cutout",
         "pack",
         "zip",
+        "video",
         "weights",
         "onnx",
     ),

@@ -12,11 +12,12 @@ BACKGROUND = 255
 COMPARISON = ("plate", "frame", "mask: truth", "mask: network", "depth: truth", "depth: network")
 """The captions where a network's answers stand beside the truth."""
 
+_COLOURS = cv2.applyColorMap(np.arange(255, -1, -1, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[..., ::-1].copy()
+
 
 def colour_depth(depth: np.ndarray) -> np.ndarray:
     """Return depth `(H, W)` float, 0 nearest to 1 farthest, as `(H, W, 3)` uint8 RGB: near is yellow, far is violet."""
-    grey = ((1 - np.clip(depth, 0, 1)) * 255).round().astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+    return cv2.applyColorMap(cv2.convertScaleAbs(np.clip(depth, 0, 1), alpha=255), _COLOURS)
 
 
 def draw_depth_scale(height: int, metres: tuple[float, float] | None) -> np.ndarray:

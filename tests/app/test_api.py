@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from fuzzing import chunk, png
-from scenes import draw_wall
+from scenes import draw_room, draw_wall
 from schema_cases import SVG, noise, wide_png
 
 from cleanplate import Predictor
@@ -59,6 +59,7 @@ def test_answers_are_those_of_the_predictor(client: TestClient, predictor: Predi
     assert np.array_equal(pixels(b64decode(answer["mask"])), mask)
     assert np.array_equal(pixels(b64decode(answer["depth"])), depth)
     assert answer["metres"] == {"near": 1, "far": 5}
+    assert answer["warnings"] == []
 
     def picture(output: str) -> np.ndarray:
         answer = send(client, f"/api/predict?output={output}")
@@ -83,6 +84,20 @@ def test_plate_posted_once_serves_many_frames(client: TestClient) -> None:
     for frame in (PAIR["frame"], PAIR["plate"]):
         kept = client.post("/api/predict?output=mask", files={"frame": frame}, data={"plate_id": plate_id})
         assert kept.content == send(client, "/api/predict?output=mask", {**PAIR, "frame": frame}).content
+
+
+def test_plate_that_does_not_suit_the_frame_is_warned_of(client: TestClient) -> None:
+    frame = encode(draw_room(1, (60, 80)))
+    matching = {"plate": frame, "frame": frame}
+    assert "Cleanplate-Warnings" not in send(client, "/api/predict?output=mask", matching).headers
+    pair = {"plate": encode(draw_room(2, (120, 160))), "frame": frame}
+    answer = send(client, "/api/predict", pair)
+    size, match = answer.json()["warnings"]
+    assert size == {"kind": "size", "text": "the plate is 160x120 and the frame 80x60; the plate is resized to it"}
+    assert match["kind"] == "match"
+    assert "% of the plate's blocks are found again" in match["text"]
+    for output in ("json", "mask", "depth", "cutout", "maps"):
+        assert send(client, f"/api/predict?output={output}", pair).headers["Cleanplate-Warnings"] == "size, match"
 
 
 def test_jpeg_and_png_are_read_by_their_content_whatever_they_are_called(client: TestClient) -> None:
@@ -281,7 +296,7 @@ def test_no_more_bodies_are_taken_than_fit_in_the_house(make_client: MakeClient)
 def test_plates_make_room_and_go_when_unused() -> None:
     now = 0.0
     plates = Plates(Limits(plates=2, plate_pixels=1000, plate_seconds=60), clock=lambda: now)
-    small, large = (KeptPlate(width, 10, lambda frame: None) for width in (10, 95))
+    small, large = (KeptPlate(width, 10, lambda frame: None, lambda frame: []) for width in (10, 95))
     first, second = plates.keep(small), plates.keep(small)
     assert first != second
     assert plates.find(first)  # now the second has waited longer

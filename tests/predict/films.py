@@ -25,8 +25,12 @@ def write_film(
     shape: tuple[int, int] = (96, 128),
     times: list[int] | None = None,
     sound: str | None = "aac",
+    sound_from: float = 0,
 ) -> Path:
-    """Write a film of 25 frames/s, or with frames at `times` in milliseconds, H.264 or (.webm) VP9."""
+    """Write a film of 25 frames/s, or with frames at `times` in milliseconds, H.264 or (.webm) VP9.
+
+    Its sound is a tone that sets in after `sound_from` seconds.
+    """
     with av.open(str(path), "w") as container:
         video = container.add_stream("libvpx-vp9" if path.suffix == ".webm" else "libx264", rate=25)
         video.height, video.width, video.pix_fmt = *shape, "yuv420p"
@@ -39,7 +43,8 @@ def write_film(
         container.mux(video.encode(None))
         if wave:
             for start in range(0, count * SOUND_RATE // 25, 960):
-                tone = np.sin(np.arange(start, start + 960) * 0.06).astype(np.float32)[None]
+                at = np.arange(start, start + 960)
+                tone = (np.sin(at * 0.06) * (at >= sound_from * SOUND_RATE)).astype(np.float32)[None]
                 samples = av.AudioFrame.from_ndarray(tone, "fltp", "mono")
                 samples.sample_rate, samples.pts, samples.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
                 container.mux(wave.encode(samples))
@@ -58,6 +63,14 @@ def read_sound(path: Path) -> list[bytes]:
     """Return the packets of the sound; none where there is no sound."""
     with av.open(str(path)) as container:
         return [bytes(p) for p in container.demux(audio=0) if p.size] if container.streams.audio else []
+
+
+def hear(path: Path) -> tuple[float, float]:
+    """Return how many seconds of sound there are, and after how many it becomes loud."""
+    with av.open(str(path)) as container:
+        heard = [(frame.to_ndarray().ravel(), float(frame.time)) for frame in container.decode(audio=0)]
+    samples = np.concatenate([samples for samples, _ in heard])
+    return heard[0][1] + len(samples) / SOUND_RATE, heard[0][1] + np.argmax(np.abs(samples) > 0.3) / SOUND_RATE
 
 
 def film_seconds(path: Path) -> float:

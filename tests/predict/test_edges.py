@@ -37,7 +37,7 @@ def test_at_one_size_it_is_the_guided_filter(seed: int) -> None:
     rng = np.random.default_rng(seed)
     guide = rng.integers(0, 256, (12, 17, 4), dtype=np.uint8)
     answers = [rng.random((12, 17), dtype=np.float32) for _ in range(2)]
-    for answer, sharp in zip(answers, follow_edges(answers, guide, guide), strict=True):
+    for answer, sharp in zip(answers, follow_edges(answers, cv2.split(guide), cv2.split(guide)), strict=True):
         np.testing.assert_allclose(sharp, reference(answer, guide), atol=2e-3)
 
 
@@ -68,10 +68,10 @@ def test_a_plain_frame_leaves_the_answer_as_smooth_as_it_was() -> None:
 
 def test_the_guide_is_the_frame_and_its_largest_difference_from_the_plate() -> None:
     frame, plate = (np.array([[pixel]], np.uint8) for pixel in ((10, 200, 30), (20, 100, 31)))
-    assert make_guide(frame, plate).tolist() == [[[10, 200, 30, 100]]]
+    assert [plane.tolist() for plane in make_guide(frame, plate)] == [[[10]], [[200]], [[30]], [[100]]]
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_there_are_as_many_answers_as_came_in(count: int) -> None:
-    guide = np.zeros((8, 8, 4), np.uint8)
+    guide = [np.zeros((8, 8), np.uint8)] * 4
     assert len(follow_edges([np.zeros((8, 8), np.float32)] * count, guide, guide)) == count

@@ -3,13 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+from scenes import draw_room
 
 from cleanplate.predict.match import PlateWatch, share_found
 
 
-def room(seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).integers(0, 256, (120, 160, 3), dtype=np.uint8)
-    return cv2.GaussianBlur(noise, (0, 0), 2)
+def room(number: int) -> np.ndarray:
+    return draw_room(number, (120, 160))
 
 
 def test_a_plate_is_wholly_found_in_itself_and_in_a_darker_frame() -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cleanplate.app.limits import Limits
+from cleanplate.predict.match import PlateWarning
 from cleanplate.predict.predictor import Answer
 
 
@@ -18,6 +19,8 @@ class KeptPlate(NamedTuple):
     height: int
     answer: Callable[[np.ndarray], Answer]
     """Answers frames of its scene."""
+    warnings: Callable[[np.ndarray], list[PlateWarning]]
+    """Tells how it suits a frame."""
 
 
 class Plates:

@@ -21,6 +21,8 @@ from cleanplate.errors import UserError, one_line
 from cleanplate.pictures import PictureFormatError, PictureTooLargeError
 
 STATIC = Path(__file__).parent / "static"
+WARNINGS = "Cleanplate-Warnings"
+"""The header of a predict answer that names the kinds of its warnings; a PNG has no other place for them."""
 
 
 class Health(BaseModel):
@@ -108,7 +110,11 @@ def create_app(service: Service, limits: Limits, hosts: Collection[str] = ()) ->
         summary="Mask and depth of a frame",
         response_model=Prediction,
         responses={
-            200: {"content": {"image/png": {}}, "description": "JSON, or the PNG asked for."},
+            200: {
+                "content": {"image/png": {}},
+                "description": "JSON, or the PNG asked for.",
+                "headers": {WARNINGS: {"schema": {"type": "string"}, "description": "The kinds of the warnings."}},
+            },
             **_faults(*_FAULTS),
         },
     )
@@ -139,7 +145,9 @@ def create_app(service: Service, limits: Limits, hosts: Collection[str] = ()) ->
             answer = await run_in_threadpool(
                 lambda: service.predict(kept or service.prepare(plate_content), content, output)
             )
-        return Response(answer, media_type="application/json" if output is Output.JSON else "image/png")
+        kind = "application/json" if output is Output.JSON else "image/png"
+        kinds = ", ".join(warning.kind for warning in answer.warnings)
+        return Response(answer.content, media_type=kind, headers={WARNINGS: kinds} if kinds else None)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:

@@ -3,7 +3,7 @@
 import time
 from base64 import b64encode
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -13,6 +13,7 @@ from cleanplate.app.limits import Limits
 from cleanplate.app.plates import KeptPlate
 from cleanplate.errors import UserError
 from cleanplate.pictures import PictureTooLargeError, decode_rgb, encode
+from cleanplate.predict.match import PlateMatch, PlateWarning
 from cleanplate.predict.predictor import Answer, Predictor
 from cleanplate.predict.render import render_cutout, render_mask
 
@@ -44,6 +45,15 @@ class Model(BaseModel):
     metres: Metres | None = Field(description="Depth 0 and 1 in metres, where depth is metric.")
 
 
+class Doubt(BaseModel):
+    """Why the plate may not suit the frame."""
+
+    kind: Literal["size", "match"] = Field(
+        description="size: plate and frame are not of one size. match: they hardly show one view."
+    )
+    text: str = Field(description="One line, with the measure.")
+
+
 class Prediction(BaseModel):
     """Mask and depth of a frame, at its own size."""
 
@@ -52,7 +62,15 @@ class Prediction(BaseModel):
     mask: str = Field(description="PNG of 8 bits in base64: 255 foreground.")
     depth: str | None = Field(description="PNG of 16 bits in base64: 0 nearest, 65535 farthest; null without depth.")
     metres: Metres | None = Field(description="Depth 0 and 65535 in metres, where depth is metric.")
+    warnings: list[Doubt] = Field(description="Why the plate may not suit the frame; empty where it does.")
     seconds: float = Field(description="That the computation took.")
+
+
+class Answered(NamedTuple):
+    """What came of a frame."""
+
+    content: bytes
+    warnings: list[PlateWarning]
 
 
 class Service:
@@ -81,10 +99,11 @@ class Service:
             UserError: it cannot be read, or is too large.
         """
         picture = self._decode(plate, "plate")
-        return KeptPlate(picture.shape[1], picture.shape[0], self._predictor.with_plate(picture))
+        height, width = picture.shape[:2]
+        return KeptPlate(width, height, self._predictor.with_plate(picture), PlateMatch(picture).warnings)
 
-    def predict(self, plate: KeptPlate, frame: bytes, output: Output) -> bytes:
-        """Return JSON or a PNG, as `output` says, of a frame, JPEG or PNG.
+    def predict(self, plate: KeptPlate, frame: bytes, output: Output) -> Answered:
+        """Return JSON or a PNG, as `output` says, of a frame, JPEG or PNG, and how the plate suits it.
 
         Raises:
             UserError: it cannot be read, is too large or not of the plate's shape, or the network has no such output.
@@ -93,26 +112,20 @@ class Service:
             raise UserError("output: this network has no depth; ask for mask or cutout")
         start = time.perf_counter()
         picture = self._decode(frame, "frame")
-        answer = plate.answer(picture)
+        answer, warnings = plate.answer(picture), plate.warnings(picture)
+        as_json = output is Output.JSON
+        content = self._to_json(answer, warnings, start) if as_json else _to_png(picture, answer, output)
+        return Answered(content, warnings)
+
+    def _to_json(self, answer: Answer, warnings: list[PlateWarning], start: float) -> bytes:
         mask, depth = _to_integers(answer)
-        match output:
-            case Output.MASK:
-                return encode(mask)
-            case Output.CUTOUT:
-                return encode(render_cutout(picture, answer.mask))
-            case Output.MAPS:
-                low, high = (np.zeros_like(mask),) * 2 if depth is None else (depth & 255, depth >> 8)
-                # for programs near by, such as the page: time counts more than bytes
-                return encode(np.dstack([mask, high, low]).astype(np.uint8), compression=0)
-        depth_png = None if depth is None else encode(depth)
-        if output is Output.DEPTH and depth_png:
-            return depth_png
         prediction = Prediction(
-            width=picture.shape[1],
-            height=picture.shape[0],
+            width=mask.shape[1],
+            height=mask.shape[0],
             mask=b64encode(encode(mask)).decode(),
-            depth=depth_png and b64encode(depth_png).decode(),
+            depth=None if depth is None else b64encode(encode(depth)).decode(),
             metres=self.model.metres,
+            warnings=[Doubt(kind=warning.kind, text=warning.text) for warning in warnings],
             seconds=round(time.perf_counter() - start, 4),
         )
         return prediction.model_dump_json().encode()
@@ -123,6 +136,17 @@ class Service:
             size = f"{picture.shape[1]}x{picture.shape[0]}, and at most {self._limits.max_side:,} a side are taken"
             raise PictureTooLargeError(f"{name}: is {size}; save it smaller")
         return picture
+
+
+def _to_png(frame: np.ndarray, answer: Answer, output: Output) -> bytes:
+    if output is Output.CUTOUT:
+        return encode(render_cutout(frame, answer.mask))
+    mask, depth = _to_integers(answer)
+    if output is Output.MAPS:
+        low, high = (np.zeros_like(mask),) * 2 if depth is None else (depth & 255, depth >> 8)
+        # for programs near by, such as the page: time counts more than bytes
+        return encode(np.dstack([mask, high, low]).astype(np.uint8), compression=0)
+    return encode(mask if depth is None or output is Output.MASK else depth)
 
 
 def _to_integers(answer: Answer) -> tuple[np.ndarray, np.ndarray | None]:

@@ -5,19 +5,25 @@ from fractions import Fraction
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
+from cleanplate.cores import count_cores
 from cleanplate.errors import UserError
 from cleanplate.files import require_file
+from cleanplate.pictures import MAX_PIXELS
+from cleanplate.predict.sounds import OPUS, CopiedSound, OpusSound, Sound
 from cleanplate.progress import say
 
 if TYPE_CHECKING:
     import av
+    from av.container import InputContainer
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
+FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegts,asf"
+"""The kinds of files behind these names. Any other could be a play list, which has files opened that nobody named."""
 ANY_SIZE = 2**62
 HIGH_DEFINITION = 720
 """Lines from which a video that does not say so has the colours of BT.709, as players take it."""
@@ -28,15 +34,8 @@ WAITING = 8
 _H264 = {"preset": "superfast", "crf": "20", "bf": "0", "g": "60"}
 _VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "row-mt": "1", "auto-alt-ref": "0"}
 
-
-class Sound(NamedTuple):
-    """A packet of the sound, as it is in the file."""
-
-    content: bytes
-    pts: int | None
-    dts: int | None
-    duration: int | None
-    time_base: Fraction
+_MP4_PIECES = {"movflags": "hybrid_fragmented+frag_keyframe+delay_moov"}
+_WEBM_PIECES = {"cluster_time_limit": "1000"}
 
 
 class ClipFrame(NamedTuple):
@@ -64,14 +63,13 @@ class Clip:
         except ImportError:
             raise UserError(f"{path}: videos need PyAV; install it with: pip install 'cleanplate[video]'") from None
         self._fault = av.FFmpegError
-        try:
-            self.container = av.open(str(path), options={"protocol_whitelist": "file"})
-        except av.FFmpegError as error:
-            raise UserError(f"{path}: not a readable video ({error.strerror}); convert or copy it again") from None
-        if not self.container.streams.video:
+        self.container = open_container(path)
+        streams = [stream for stream in self.container.streams.video if stream.codec_context]  # those with a decoder
+        if not streams:
             self.container.close()
-            raise UserError(f"{path}: holds no video; give a file that does")
-        self.stream = self.container.streams.video[0]
+            raise UserError(f"{path}: holds no video that can be decoded; give a file that does, or convert it")
+        self.stream = streams[0]
+        self.stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         self.stream.thread_type = "AUTO"
         self.sound = next(iter(self.container.streams.audio), None)
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
@@ -94,13 +92,13 @@ class Clip:
         self.stream.codec_context.skip_frame = "NONKEY"
 
     def parts(self) -> Iterator[ClipFrame | Sound]:
-        """Read all frames, and the sound between them.
+        """Read all frames, and the sound between them; frames are of the size of the first.
 
         Raises:
             UserError: the file is damaged.
         """
         last, count = -1, 0
-        first = True
+        first: av.VideoFrame | None = None
         try:
             for packet in self.container.demux(*([self.stream, self.sound] if self.sound else [self.stream])):
                 if packet.stream is self.sound:
@@ -109,29 +107,46 @@ class Clip:
                     continue
                 for frame in self.stream.codec_context.decode(packet):
                     step = frame.duration or max(1, round(1 / (self.rate * self.time_base)))
-                    pts = frame.pts if frame.pts is not None else (0 if first else last + step)
-                    pts = pts if first else max(pts, last + 1)
-                    yield ClipFrame(_to_rgb(frame), pts, step)
-                    first, last, count = False, pts, count + 1
+                    pts = frame.pts if frame.pts is not None else (last + step if first else 0)
+                    pts = max(pts, last + 1) if first else pts
+                    first = first or frame
+                    yield ClipFrame(_to_rgb(frame, first), pts, step)
+                    last, count = pts, count + 1
         except self._fault as error:
             raise UserError(f"{self.path}: is damaged after frame {count} ({error.strerror}); copy it again") from None
         if not count:
             raise UserError(f"{self.path}: holds no frame that can be read; copy it again")
 
 
-def _to_rgb(frame: "av.VideoFrame") -> np.ndarray:
+def open_container(path: Path) -> "InputContainer":
+    """Open a video, and no file but it.
+
+    Raises:
+        UserError: it is no video.
+    """
+    import av
+
+    try:
+        options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+        return av.open(str(path), options=options, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise UserError(f"{path}: not a readable video ({error.strerror}); convert or copy it again") from None
+
+
+def _to_rgb(frame: "av.VideoFrame", first: "av.VideoFrame") -> np.ndarray:
     unsaid = int(frame.colorspace) == 2
     colours = "ITU709" if unsaid and frame.height >= HIGH_DEFINITION else None
-    pixels = frame.reformat(format="rgb24", src_colorspace=colours).to_ndarray()
-    turns = round(frame.rotation / 90) % 4  # a phone held upright writes lying frames, and how they are to be turned
+    pixels = frame.reformat(first.width, first.height, "rgb24", src_colorspace=colours).to_ndarray()
+    turns = round(first.rotation / 90) % 4  # a phone held upright writes lying frames, and how they are to be turned
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 class ClipWriter:
     """Writes a video in a thread of its own; what is there plays, however the work ends.
 
-    `.webm` is VP9, with transparency where pictures are RGBA; any other suffix is H.264. MP4 is written in pieces that
-    are joined at the end, so that even a file cut off by a kill plays. The sound is copied where the file can hold it.
+    `.webm` is VP9, with transparency where pictures are RGBA; any other suffix is H.264. Both are written in pieces,
+    MP4 of two seconds, which are joined at the end, WebM of one, so that even a file cut off by a kill plays. The sound
+    is copied where the file can hold it, else made anew as Opus.
 
     Args:
         path: the file, which is replaced.
@@ -144,9 +159,8 @@ class ClipWriter:
 
         self.path, self._time_base = path, like.time_base
         webm = path.suffix == ".webm"
-        pieces = {} if webm else {"movflags": "hybrid_fragmented+frag_keyframe+delay_moov"}
-        pieces["flush_packets"] = "1"  # to the disk, not to a buffer that a kill would take along
-        self._container = av.open(str(path), "w", options=pieces)
+        pieces = _WEBM_PIECES if webm else _MP4_PIECES
+        self._container = av.open(str(path), "w", options=pieces | {"flush_packets": "1"})  # at once to the disk
         self._stream = self._container.add_stream("libvpx-vp9" if webm else "libx264", rate=like.rate)
         context = self._stream.codec_context
         context.height, context.width = (side + side % 2 for side in shape[:2])
@@ -154,14 +168,10 @@ class ClipWriter:
         context.time_base = like.time_base
         context.sample_aspect_ratio = like.stream.sample_aspect_ratio or Fraction(1)
         context.options = _VP9 if webm else _H264
+        context.thread_count = max(1, count_cores() // 4)  # several files and the network share the processor
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         context.color_range = 1  # 16 to 235
-        self._sound: Any = None
-        if like.sound:
-            if like.sound.codec_context.name in self._container.supported_codecs:
-                self._sound = self._container.add_stream_from_template(like.sound)
-            else:
-                say(f"note: {path}: is without sound, since a {path.suffix} cannot hold that of {like.path.name}")
+        self._sound = self._add_sound(like)
         self._fault: BaseException | None = None
         self._queue: Queue[tuple[np.ndarray, ClipFrame] | list[Sound] | None] = Queue(WAITING)
         self._thread = Thread(target=self._work, name=f"writing {path.name}")
@@ -192,10 +202,10 @@ class ClipWriter:
         while (item := self._queue.get()) is not None:
             if self._fault is None:
                 try:
-                    if isinstance(item, list):
-                        self._mux_sounds(item)
-                    else:
+                    if isinstance(item, tuple):
                         self._encode(*item)
+                    elif self._sound:
+                        self._sound.write(item)
                 except BaseException as fault:  # is raised to who writes; until then the queue is emptied
                     self._fault = fault
         try:
@@ -208,20 +218,38 @@ class ClipWriter:
     def _encode(self, picture: np.ndarray, shown: ClipFrame) -> None:
         import av
 
-        kind = "gray" if picture.ndim == 2 else "rgb24" if picture.shape[2] == 3 else "rgba"
-        frame = av.VideoFrame.from_ndarray(_even(picture), kind)
-        frame = frame.reformat(format=self._stream.codec_context.pix_fmt, dst_colorspace="ITU709")
+        picture = _even(picture)
+        if picture.ndim == 2:
+            frame = av.VideoFrame.from_ndarray(_grey_to_yuv(picture), "yuv420p")
+        else:
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24" if picture.shape[2] == 3 else "rgba")
+            frame = frame.reformat(format=self._stream.codec_context.pix_fmt, dst_colorspace="ITU709")
         frame.pts, frame.time_base, frame.duration = shown.pts, self._time_base, shown.duration
         self._container.mux(self._stream.encode(frame))
 
-    def _mux_sounds(self, sounds: list[Sound]) -> None:
+    def _add_sound(self, like: Clip) -> CopiedSound | OpusSound | None:
         import av
 
-        for sound in sounds:
-            packet = av.Packet(sound.content)
-            packet.pts, packet.dts, packet.time_base = sound.pts, sound.dts, sound.time_base
-            packet.duration, packet.stream = sound.duration or 0, self._sound
-            self._container.mux(packet)
+        if not like.sound:
+            return None
+        codec, supported = like.sound.codec_context, self._container.supported_codecs
+        if codec and codec.name in supported:
+            return CopiedSound(self._container, like.sound)
+        if codec and OPUS in av.codecs_available:
+            return OpusSound(self._container, open_container(like.path))
+        say(f"note: {self.path}: is without sound, since a {self.path.suffix} cannot hold that of {like.path.name}")
+        return None
+
+
+_GREYS = np.round(16 + np.arange(256) * 219 / 255).astype(np.uint8)  # 16 is black, 235 white
+
+
+def _grey_to_yuv(picture: np.ndarray) -> np.ndarray:
+    """Return a grey picture of even sides as planes of brightness and colour, without the long way over RGB."""
+    height, width = picture.shape
+    planes = np.full((height * 3 // 2, width), 128, np.uint8)  # 128 is no colour
+    cv2.LUT(picture, _GREYS, planes[:height])
+    return planes
 
 
 def _even(picture: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ EPSILON = 1e-4
 """Variance of the guide, of 0 to 1, below which a window counts as flat. docs/use.md has how both were chosen."""
 
 
-def make_guide(frame: np.ndarray, plate: np.ndarray) -> np.ndarray:
+def make_guide(frame: np.ndarray, plate: np.ndarray) -> list[np.ndarray]:
     """Return what edges are to follow: the frame's colours, and how far it differs from the plate.
 
     Args:
@@ -24,41 +24,43 @@ def make_guide(frame: np.ndarray, plate: np.ndarray) -> np.ndarray:
         plate: as frame.
 
     Returns:
-        `(H, W, 4)` uint8.
+        Four planes, each `(H, W)` uint8.
     """
     red, green, blue = cv2.split(cv2.absdiff(frame, plate))
-    return cv2.merge([*cv2.split(frame), cv2.max(cv2.max(red, green), blue)])
+    return [*cv2.split(frame), cv2.max(cv2.max(red, green), blue)]
 
 
-def follow_edges(answers: Sequence[np.ndarray], small_guide: np.ndarray, guide: np.ndarray) -> list[np.ndarray]:
+def follow_edges(
+    answers: Sequence[np.ndarray], small_guide: Sequence[np.ndarray], guide: Sequence[np.ndarray]
+) -> list[np.ndarray]:
     """Return answers at the size of the guide, with edges where the guide has them.
 
     Args:
         answers: each `(h, w)` float32, 0 to 1.
-        small_guide: `(h, w, C)` uint8.
-        guide: `(H, W, C)` uint8.
+        small_guide: planes, each `(h, w)` uint8.
+        guide: as many planes, each `(H, W)` uint8.
 
     Returns:
         Of each answer `(H, W)` float32, 0 to 1.
     """
-    small = [plane.astype(np.float32) / 255 for plane in cv2.split(small_guide)]
-    planes = cv2.split(guide)
-    means = [_box(plane) for plane in small]
+    small = [plane.astype(np.float32) / 255 for plane in small_guide]
+    planes = [plane.astype(np.float32) / 255 for plane in guide]
+    means, answer_means = ([_box(plane) for plane in group] for group in (small, answers))
     covariance = [
-        [_box(one * other) - mean * other_mean for other, other_mean in zip(small, means, strict=True)]
-        for one, mean in zip(small, means, strict=True)
+        [_box(one * other) - mean * other_mean for other, other_mean in zip(small[at:], means[at:], strict=True)]
+        for at, (one, mean) in enumerate(zip(small, means, strict=True))
     ]
-    for channel in range(len(small)):
-        covariance[channel][channel] += EPSILON
+    for row in covariance:
+        row[0] += EPSILON
     with_answers = [
-        [_box(plane * answer) - mean * _box(answer) for answer in answers]
+        [_box(plane * answer) - mean * answer_mean for answer, answer_mean in zip(answers, answer_means, strict=True)]
         for plane, mean in zip(small, means, strict=True)
     ]
     slopes = _solve(covariance, with_answers)
     sharp = []
-    for number, answer in enumerate(answers):
+    for number, answer_mean in enumerate(answer_means):
         of_answer = [slope[number] for slope in slopes]
-        offset = _box(answer) - sum(slope * mean for slope, mean in zip(of_answer, means, strict=True))
+        offset = answer_mean - sum(slope * mean for slope, mean in zip(of_answer, means, strict=True))
         sharp.append(_apply([_box(slope) for slope in of_answer], _box(offset), planes))
     return sharp
 
@@ -73,21 +75,27 @@ def _solve(matrix: list[list[np.ndarray]], right: list[list[np.ndarray]]) -> lis
     """Solve the equations of every pixel at once, by elimination; the matrices, positive definite, need no pivots.
 
     As planes of all pixels this is many times as fast as numpy's solver, which takes one small matrix after another.
+
+    Args:
+        matrix: rows of symmetric matrices, each from its diagonal on.
+        right: for each row what its products with the solutions are to be.
+
+    Returns:
+        For each row its place in every solution.
     """
-    rows = [[*left, *known] for left, known in zip(matrix, right, strict=True)]
-    count = len(rows)
+    rows = [[*left, *known] for left, known in zip(matrix, right, strict=True)]  # each begins at its diagonal
     for number, pivot in enumerate(rows):
-        for row in rows[number + 1 :]:
-            factor = row[number] / pivot[number]
-            for at in range(number + 1, len(row)):
-                row[at] = row[at] - factor * pivot[at]
+        for below, row in enumerate(rows[number + 1 :], start=1):
+            factor = pivot[below] / pivot[0]
+            for at, value in enumerate(pivot[below:]):
+                row[at] = row[at] - factor * value
     solved: list[list[np.ndarray]] = []
-    for number in reversed(range(count)):
-        row = rows[number]
-        known = row[count:]
-        for other, found in enumerate(solved, start=number + 1):
-            known = [value - row[other] * part for value, part in zip(known, found, strict=True)]
-        solved.insert(0, [value / row[number] for value in known])
+    for row, known in zip(reversed(rows), reversed(right), strict=True):
+        diagonal, *left = row[: -len(known)]
+        sums = row[-len(known) :]
+        for weight, found in zip(left, solved, strict=True):
+            sums = [total - weight * part for total, part in zip(sums, found, strict=True)]
+        solved.insert(0, [total / diagonal for total in sums])
     return solved
 
 
@@ -96,6 +104,5 @@ def _apply(slopes: Sequence[np.ndarray], offset: np.ndarray, planes: Sequence[np
     size = planes[0].shape[::-1]
     answer = cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR)
     for slope, plane in zip(slopes, planes, strict=True):
-        large = cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR)
-        cv2.add(answer, cv2.multiply(large, plane, scale=1 / 255, dtype=cv2.CV_32F), answer)
+        cv2.accumulateProduct(cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR), plane, answer)
     return np.clip(answer, 0, 1, out=answer)

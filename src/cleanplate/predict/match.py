@@ -1,5 +1,7 @@
 """How well a plate matches a frame: whether both show one view."""
 
+from typing import Literal, NamedTuple
+
 import cv2
 import numpy as np
 
@@ -50,8 +52,16 @@ def share_found(plate: np.ndarray, frame: np.ndarray) -> float | None:
     return float((correlation[known] >= ALIKE).mean())
 
 
-class PlateWatch:
-    """Warns, once a run, of a plate that is not of the frames' size or hardly matches them.
+class PlateWarning(NamedTuple):
+    """What a plate and a frame have against one another."""
+
+    kind: Literal["size", "match"]
+    text: str
+    """One line, with the measure."""
+
+
+class PlateMatch:
+    """Tells whether a plate is of a frame's size, and matches it.
 
     Args:
         plate: `(H, W, 3)` uint8 RGB.
@@ -61,21 +71,39 @@ class PlateWatch:
         self._shape = plate.shape
         self._canvas = Canvas.tight(plate.shape, SIZE)
         self._small = self._canvas.place(plate)
-        self._warned_of_size = self._warned_of_match = False
+
+    def warnings(self, frame: np.ndarray) -> list[PlateWarning]:
+        """Return what there is to be said of a frame of the plate's aspect ratio, `(H, W, 3)` uint8 RGB."""
+        warnings = []
+        if frame.shape != self._shape:
+            sizes = [f"{shape[1]}x{shape[0]}" for shape in (self._shape, frame.shape)]
+            text = f"the plate is {sizes[0]} and the frame {sizes[1]}; the plate is resized to it"
+            warnings.append(PlateWarning("size", text))
+        found = share_found(self._small, self._canvas.place(frame))
+        if found is not None and found < TOO_FEW:
+            text = (
+                f"only {found:.0%} of the plate's blocks are found again in this frame, and of a plate of the same "
+                f"view {TOO_FEW:.0%} and more are: the camera has moved, or people fill the picture; answers will be "
+                "poor with this plate"
+            )
+            warnings.append(PlateWarning("match", text))
+        return warnings
+
+
+class PlateWatch:
+    """Tells the user of each kind of warning once a run.
+
+    Args:
+        plate: `(H, W, 3)` uint8 RGB.
+    """
+
+    def __init__(self, plate: np.ndarray) -> None:
+        self._match = PlateMatch(plate)
+        self._told: set[str] = set()
 
     def look_at(self, frame: np.ndarray, name: str) -> None:
         """Look at a frame of the plate's aspect ratio, and warn under its name where there is cause."""
-        if frame.shape != self._shape and not self._warned_of_size:
-            self._warned_of_size = True
-            sizes = [f"{shape[1]}x{shape[0]}" for shape in (self._shape, frame.shape)]
-            say(f"warning: {name}: the plate is {sizes[0]} and the frame {sizes[1]}; the plate is resized to it")
-        if self._warned_of_match:
-            return
-        found = share_found(self._small, self._canvas.place(frame))
-        if found is not None and found < TOO_FEW:
-            self._warned_of_match = True
-            say(
-                f"warning: {name}: only {found:.0%} of the plate's blocks are found again in this frame, and of a "
-                f"plate of the same view {TOO_FEW:.0%} and more are: the camera has moved, or people fill the picture; "
-                "answers will be poor with this plate"
-            )
+        for warning in self._match.warnings(frame):
+            if warning.kind not in self._told:
+                self._told.add(warning.kind)
+                say(f"warning: {name}: {warning.text}")

@@ -49,6 +49,15 @@ class Answer(NamedTuple):
     """`(H, W)` float32, 0 nearest to 1 farthest; None from a network without depth."""
 
 
+class OnCanvas(NamedTuple):
+    """What the network was given and said, as small as it is."""
+
+    frame: np.ndarray
+    """The frame on the canvas, `(h, w, 3)` uint8 RGB."""
+    answer: Answer
+    """As `Answer`, of the canvas."""
+
+
 class Predictor:
     """Predict mask and depth of frames.
 
@@ -122,24 +131,26 @@ class Scene:
         on_canvas = self.on_canvas(frames)
         return [self.at_own_size(answer, frame) for answer, frame in zip(on_canvas, frames, strict=True)]
 
-    def on_canvas(self, frames: Sequence[np.ndarray]) -> list[Answer]:
+    def on_canvas(self, frames: Sequence[np.ndarray]) -> list[OnCanvas]:
         """Return what the network says of frames, as small as it is; `at_own_size` is the other half of an answer."""
         for frame in frames:
             _require_rgb(frame, "frame")
             if Canvas.tight(frame.shape, self.predictor.size) != self._canvas:
                 sizes = " and ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in (self.plate, frame))
                 raise UserError(f"plate and frame are {sizes}: not of one shape; take both with the same camera")
-        masks, depths = self.predictor.backend(self._kept_plate, np.stack([self._canvas.place(f) for f in frames]))
-        return [Answer(mask, None if depths is None else depths[number]) for number, mask in enumerate(masks)]
+        placed = np.stack([self._canvas.place(frame) for frame in frames])
+        masks, depths = self.predictor.backend(self._kept_plate, placed)
+        answers = [Answer(mask, None if depths is None else depths[number]) for number, mask in enumerate(masks)]
+        return [OnCanvas(small, answer) for small, answer in zip(placed, answers, strict=True)]
 
-    def at_own_size(self, on_canvas: Answer, frame: np.ndarray) -> Answer:
+    def at_own_size(self, on_canvas: OnCanvas, frame: np.ndarray) -> Answer:
         """Return an answer at the frame's own size; where that is larger than the canvas, edges follow the frame."""
-        answers = [answer for answer in on_canvas if answer is not None]
+        answers = [answer for answer in on_canvas.answer if answer is not None]
         if frame.shape[0] <= self._canvas.inner_height:
             mask, *depth = (self._canvas.take_back(answer, frame.shape) for answer in answers)
             return Answer(mask, depth[0] if depth else None)
         inner = slice(self._canvas.inner_height), slice(self._canvas.inner_width)
-        small_guide = make_guide(self._canvas.place(frame)[inner], self._small_plate[inner])
+        small_guide = make_guide(on_canvas.frame[inner], self._small_plate[inner])
         guide = make_guide(frame, self._plate_at(frame.shape))
         mask, *depth = follow_edges([answer[inner] for answer in answers], small_guide, guide)
         return Answer(mask, depth[0] if depth else None)

@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import BaseModel
 
 from cleanplate.errors import UserError
-from cleanplate.predict.clips import Clip, ClipFrame, ClipWriter, Sound
+from cleanplate.predict.clips import Clip, ClipFrame, ClipWriter
 from cleanplate.predict.match import PlateWatch
-from cleanplate.predict.predictor import Answer, Scene
+from cleanplate.predict.predictor import Answer, OnCanvas, Scene
 from cleanplate.predict.render import Background, put_onto, render_cutout, render_mask
+from cleanplate.predict.sounds import Sound
 from cleanplate.progress import progress_bar
 from cleanplate.sheet import colour_depth, draw_depth_scale
 
@@ -64,7 +65,7 @@ def predict_video(
                 bar = progress.add_task(f"predicting {path.name}", total=clip.length or None)
                 for sounds, frames, on_canvas in batches:
                     answers = [
-                        scene.at_own_size(answer, frame.pixels) for answer, frame in zip(on_canvas, frames, strict=True)
+                        scene.at_own_size(small, frame.pixels) for small, frame in zip(on_canvas, frames, strict=True)
                     ]
                     if not writers:
                         draw = _Drawing(frames[0].pixels.shape, background, scene.predictor.backend.metres)
@@ -107,7 +108,7 @@ def _close(writer: ClipWriter) -> BaseException | None:
     return None
 
 
-def _answer(scene: Scene, clip: Clip) -> Generator[tuple[list[Sound], list[ClipFrame], list[Answer]]]:
+def _answer(scene: Scene, clip: Clip) -> Generator[tuple[list[Sound], list[ClipFrame], list[OnCanvas]]]:
     """Pass the clip through the network, which another thread feeds."""
     with closing(_ahead(_in_batches(clip.parts()), AHEAD)) as batches:
         for sounds, frames in batches:

@@ -2,6 +2,13 @@
 
 const PATIENCE = 5; // times that a busy server is asked again
 
+const WARNINGS = {
+  size: "Plate and frame are not of one size, so the plate was resized. Best take both with the same setting.",
+  match:
+    "The plate hardly matches the frame: the camera has moved, or people fill the picture. " +
+    "The result may be poor; best take the plate again.",
+};
+
 /** Something the user should read. */
 export class Fault extends Error {
   constructor(message, status = 0) {
@@ -26,13 +33,15 @@ export class Scene {
     this.#plate = plate; // a blob
   }
 
-  /** The PNG that the server makes of a frame, both blobs; `output` as in the API. */
+  /** Of a frame, a blob: the `png` that `output` of the API names, a blob too, and a `warning` in words, or none. */
   async predict(frame, output) {
     const known = this.#id !== null;
     this.#id ??= this.#post();
     try {
       const fields = { plate_id: await this.#id, frame };
-      return await (await ask(`/api/predict?output=${output}`, fields)).blob();
+      const answer = await ask(`/api/predict?output=${output}`, fields);
+      const kinds = answer.headers.get("Cleanplate-Warnings")?.split(", ") ?? [];
+      return { png: await answer.blob(), warning: kinds.map((kind) => WARNINGS[kind]).join(" ") };
     } catch (fault) {
       this.#id = null;
       if (fault.status !== 404 || !known) throw fault;

@@ -28,6 +28,10 @@ function say(words) {
   $("status").textContent = words;
 }
 
+function warn(words) {
+  if ($("warning").textContent !== words) $("warning").textContent = words; // else each frame would have it read out
+}
+
 /** Do what may fail, and tell the user in plain words when it does. */
 async function attempt(work) {
   $("fault").textContent = "";
@@ -62,6 +66,7 @@ function put(kind, picture) {
 
 /** Ask the server once both pictures are there. */
 async function answer() {
+  warn("");
   if (!given.plate || !given.frame) {
     say(given.plate ? "Now the frame: the same view with people in it." : "Now the plate: the same view with nobody in it.");
     return;
@@ -72,9 +77,11 @@ async function answer() {
   const start = performance.now();
   scene ??= new Scene(await toBlob(given.plate));
   const blob = await toBlob(given.frame);
-  const maps = await readMaps(await scene.predict(blob, "maps"));
+  const { png, warning } = await scene.predict(blob, "maps");
+  const maps = await readMaps(png);
   if (mine !== turn) return;
   show(given.frame, maps, blob);
+  warn(warning);
   $("result").ariaBusy = "false";
   bringResultIntoSight();
   say(`Done in ${((performance.now() - start) / 1000).toFixed(2)} s. ${describe(maps)}`);
@@ -136,7 +143,7 @@ function chooseBackground() {
 
 async function saveAs(kind) {
   const name = `cleanplate-${kind}.png`;
-  if (kind === "depth") save(await scene.predict(shown.blob, "depth"), name);
+  if (kind === "depth") save((await scene.predict(shown.blob, "depth")).png, name);
   else save(await toBlob($(kind === "depth-colour" ? "depth" : kind)), name);
   say(`Saved as ${name}.`);
 }
@@ -202,10 +209,11 @@ async function run() {
       const now = next;
       next = ask();
       next.catch(() => {}); // told when its turn comes
-      const { frame, maps, blob } = await now;
+      const { frame, maps, blob, warning } = await now;
       if (signal.aborted) return;
       put("frame", frame);
       show(frame, maps, blob);
+      warn(warning);
       times.push(performance.now());
       while (times[0] < times.at(-1) - 2000) times.shift();
       const rate = (times.length - 1) / ((times.at(-1) - times[0]) / 1000);
@@ -220,7 +228,8 @@ async function run() {
   async function ask() {
     const frame = camera.take();
     const blob = await toBlob(frame, "image/jpeg", 0.92);
-    return { frame, blob, maps: await readMaps(await scene.predict(blob, "maps")) };
+    const { png, warning } = await scene.predict(blob, "maps");
+    return { frame, blob, maps: await readMaps(png), warning };
   }
 }
 
