@@ -176,7 +176,7 @@ def _fit(p: Tensor, t: Tensor, count: Tensor) -> _Line:
     """Return the line from `p` to `t`, both `(B, H W)` and 0 where pixels do not count, from their moments."""
     p, t = p.double(), t.double()  # the differences of the moments need it
     count = count.clamp(min=1)
-    pp, pt, tt = (torch.linalg.vecdot(a, b) for a, b in ((p, p), (p, t), (t, t)))
+    pp, pt, tt = ((a * b).sum(dim=1) for a, b in ((p, p), (p, t), (t, t)))
     p_sum, t_sum = p.sum(dim=1), t.sum(dim=1)
     p_square, both = pp - p_sum * p_sum / count, pt - p_sum * t_sum / count
     scale = torch.where(p_square > 1e-12 * pp, both / p_square, 0)  # of a flat one nothing but rounding is left
