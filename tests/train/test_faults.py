@@ -199,7 +199,9 @@ def test_memory_that_runs_out_in_a_later_phase_is_one_line_and_the_run_goes_on(
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …")
 
     on_call(17, fail)
-    with pytest.raises(UserError, match=r"phases\.1: a batch of 4 at 64x64 does not fit in memory, one of 2 does; lower"):
+    with pytest.raises(
+        UserError, match=r"phases\.1: a batch of 4 at 64x64 does not fit in memory, one of 2 does; lower"
+    ):
         train(RECIPE, scenes, run=run)
     resume(run)
     assert_same(run, unbroken)

@@ -47,7 +47,9 @@ def test_a_batch_that_does_not_fit_is_named_with_one_that_does(
     room: int, said: str, scenes: Path, memory_for: Callable[..., None]
 ) -> None:
     memory_for(room, size=64)
-    with pytest.raises(UserError, match=rf"small: phases\.1: a batch of 4 at 64x64 does not fit in memory, {said}; lower"):
+    with pytest.raises(
+        UserError, match=rf"small: phases\.1: a batch of 4 at 64x64 does not fit in memory, {said}; lower"
+    ):
         rehearse(small_recipe(phases=PHASES), scenes)
 
 
