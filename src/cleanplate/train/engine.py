@@ -98,7 +98,9 @@ def _fit(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Pat
         else:
             raise
     if full:
-        step = partial(_try_step, trainer, task, data) if trainer.world_size == 1 and trainer.optimizers else None
+        # one process on a CPU has all at hand still; from an accelerator Lightning has taken it away
+        alone = trainer.world_size == 1 and task.device.type == trainer.strategy.root_device.type == "cpu"
+        step = partial(_try_step, trainer, task, data) if alone and trainer.optimizers else None
         misfit = describe_misfit(data.phase, data.recipe.phase_at(data.epoch)[0], step)
         raise UserError(
             f"{run.recipe_file}: {misfit}; lower its batch_size there and go on with "

@@ -27,7 +27,7 @@ def describe_misfit(phase: Phase, number: int, step: Callable[[int], object] | N
             None: nothing can be tried any more.
     """
     fault = f"phases.{number}: a batch of {phase.batch_size} at {phase.size}x{phase.size} does not fit in memory"
-    if step is None:
+    if step is None or phase.batch_size <= LEAST:
         return fault
     items = phase.batch_size
     while items > LEAST:
