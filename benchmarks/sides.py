@@ -1,12 +1,16 @@
 """One side of a comparison of bench.py: measures once for each line that it is sent, and prints what it found."""
 
+import json
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from published import make_published_step
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.losses import Target, create_loss
@@ -15,18 +19,20 @@ from cleanplate.models.ready import Normalise, ReadyModel
 from cleanplate.predict.torch_backend import TorchBackend
 from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import arrange, choose_compute, keep_freed_memory
+from cleanplate.train.fit import train
+from cleanplate.train.run import Run
 from cleanplate.weights import WeightsCard
 
 AS_WRITTEN = {"precision": "float32", "layout": "contiguous", "kernels": "plain"}
 PLAIN = ChannelStatistics(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
-def make_step(way: str, size: int, batch: int) -> Callable[[], None]:
+def make_step(way: str, size: int, batch: int, compute: dict[str, str] | None = None) -> Callable[[], None]:
     """Return a training step on a batch that stays, with the report's loss and optimiser."""
     recipe = load_recipe("report-best", ())
     if way == "ours":
         keep_freed_memory()
-    compute = choose_compute(recipe, torch.device("cpu")) if way == "ours" else AS_WRITTEN
+    compute = compute or (choose_compute(recipe, torch.device("cpu")) if way == "ours" else AS_WRITTEN)
     print(f"{way} at {size}x{size}: {', '.join(compute.values())}", file=sys.stderr)
     torch.manual_seed(0)
     model, loss = arrange(create_model("dsresnet"), compute), create_loss(recipe.loss)
@@ -45,6 +51,19 @@ def make_step(way: str, size: int, batch: int) -> Callable[[], None]:
     return step
 
 
+def make_epoch(data: str, size: int, batch: int, compute: dict[str, str]) -> Callable[[], float]:
+    """Return a training of two epochs as `cleanplate train` does it; it tells the seconds of a step in the second."""
+    phases = f"phases=[{{size: {size}, epochs: 2, batch_size: {batch}}}]"
+
+    def epoch() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(folder) / "run"
+            train("report-rmse-bce-dice", data, run=run, settings=[phases, f"compute={json.dumps(compute)}"])
+            return batch / Run.open(run).rows()[-1]["items_per_second"]
+
+    return epoch
+
+
 def make_predict(way: str, size: int) -> Callable[[], object]:
     """Return the prediction of one frame; the report's way looks at the plate each time."""
     if way == "ours":
@@ -60,16 +79,25 @@ def make_predict(way: str, size: int) -> Callable[[], object]:
     return lambda: backend(kept if way == "ours" else backend.keep_plates(plates), frames)
 
 
+TASKS: dict[str, Callable[..., Callable[[], object]]] = {
+    "step": make_step,
+    "published": make_published_step,
+    "memory": make_step,
+    "epoch": make_epoch,
+    "predict": make_predict,
+}
+
+
 def main() -> None:
-    """Make what is to be measured, and measure whenever asked."""
-    way, task, *numbers = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
-    action = make_predict(way, *numbers) if task == "predict" else make_step(way, *numbers)
+    """Make what is to be measured, and measure whenever asked: megabytes, or the seconds that it takes or tells."""
+    task, arguments = sys.argv[1], json.loads(sys.argv[2])
+    action = TASKS[task](*arguments)
     for _ in sys.stdin:
         start = time.perf_counter()
-        action()
+        told = action()
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(peak if task == "memory" else seconds, flush=True)
+        print(peak if task == "memory" else told if task == "epoch" else seconds, flush=True)
 
 
 if __name__ == "__main__":

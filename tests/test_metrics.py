@@ -99,6 +99,16 @@ def test_metrics_agree_with_plain_references(seed: int) -> None:
     assert measure(*sample(seed)) == pytest.approx(plain(*sample(seed)), abs=1e-7)
 
 
+@pytest.mark.parametrize("error", [1e-1, 1e-4, 1e-6])
+def test_float32_predictions_are_measured_as_in_float64_however_near_they_come(error: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    true_depth, noise, mask = torch.rand(3, 4, 1, 64, 64, generator=generator)
+    true_mask, depth = (mask > 0.3).float(), (true_depth + error * (noise - 0.5)).clamp(0, 1)
+    true_mask[0] = 0
+    target = Target(true_mask, true_depth, torch.ones(4, dtype=torch.bool))
+    assert measure(mask, depth, target) == pytest.approx(plain(mask, depth, target), rel=1e-6, abs=1e-8)
+
+
 # Masks
 
 
@@ -172,6 +182,14 @@ def test_constant_prediction_is_only_shifted(seed: int, level: float) -> None:
     deviation = target.depth[[0, 1, 3, 4, 5]].double().flatten(1).std(dim=1, correction=0)
     found = measure(mask, torch.full_like(depth, level), target)["aligned_rmse"]
     assert found == pytest.approx(deviation.square().mean().sqrt().item(), rel=1e-6)
+
+
+def test_prediction_that_is_flat_but_for_rounding_is_only_shifted() -> None:
+    true_depth = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(5))
+    depth = torch.full_like(true_depth, 0.3)
+    depth[..., ::2] = torch.nextafter(depth[..., ::2], depth.new_tensor(1.0))
+    found = measure(torch.zeros_like(depth), depth, Target(torch.zeros_like(depth), true_depth))["aligned_rmse"]
+    assert found == pytest.approx(true_depth.double().std(correction=0).item(), rel=1e-3)
 
 
 def test_batch_rmse_depends_on_batch_size_and_rmse_does_not() -> None:

@@ -1,8 +1,10 @@
 """How good masks and depths are: sums over items and processes, and per item.
 
 Masks and depths are probabilities, `(B, 1, H, W)`, 0 to 1; `valid`, bool `(B, 1, H, W)`, says which pixels count (None:
-all). Everything is summed in float64.
+all). Pixels are compared in float32, or float64 where they are given so, and summed in float64.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,45 +30,38 @@ STRUCTURE_NAMES = ("ssim", "aligned_ssim")
 
 def iou(mask: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return intersection over union of each item, `(B,)`, both at threshold 0.5; 1 where both are empty."""
-    predicted, true = _foreground(mask, valid), _foreground(target, valid)
-    union = (predicted | true).sum(dim=1)
-    return torch.where(union > 0, (predicted & true).sum(dim=1).double() / union, 1.0)
+    both, union = _overlap(_foreground(mask, valid), _foreground(target, valid))
+    return torch.where(union > 0, both / union, 1.0)
 
 
 def soft_iou(mask: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return `(sum(p t) + e) / (sum(p) + sum(t) - sum(p t) + e)` of each item, `(B,)`, e = 1e-6; no threshold."""
-    p, t = _blank(mask, valid), _blank(target, valid)
-    both = (p * t).sum(dim=1)
-    return (both + 1e-6) / (p.sum(dim=1) + t.sum(dim=1) - both + 1e-6)
+    both, union = _overlap(_blank(mask, valid), _blank(target, valid))
+    return (both + 1e-6) / (union + 1e-6)
 
 
 def foreground_share(mask: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return the share of each item's pixels, `(B,)`, that are foreground at threshold 0.5."""
-    return _foreground(mask, valid).sum(dim=1) / _counts(mask, valid).sum(dim=1).double()
+    return _sum(_foreground(mask, valid)) / _count(mask, valid)
 
 
 def depth_rmse(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return the root mean square error of each item, `(B,)`; NaN where no pixel counts."""
-    counts = _counts(target, valid)
-    error = _blank(depth, counts) - _blank(target, counts)
-    return (error.square().sum(dim=1) / counts.sum(dim=1)).sqrt()
+    error = _blank(depth, valid) - _blank(target, valid)
+    return (_sum(error.square()) / _count(target, valid)).sqrt()
 
 
 def aligned_rmse(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return `depth_rmse` after each item's least-squares scale and shift of `depth`; a flat one is only shifted."""
-    counts = _counts(target, valid)
-    p, t = _centred(depth, counts), _centred(target, counts)
-    explained = (p * t).sum(dim=1).square() / p.square().sum(dim=1).clamp(min=torch.finfo(torch.double).tiny)
-    return ((t.square().sum(dim=1) - explained).clamp(min=0) / counts.sum(dim=1)).sqrt()
+    count = _count(target, valid)
+    return (_fit(_blank(depth, valid), _blank(target, valid), count).left / count).sqrt()
 
 
 def align(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return each item's `depth` under its least-squares scale and shift, float64; a flat one is only shifted."""
-    counts = _counts(target, valid)
-    p, t = _centred(depth, counts), _centred(target, counts)
-    scale = (p * t).sum(dim=1) / p.square().sum(dim=1).clamp(min=torch.finfo(torch.double).tiny)
-    mean = _blank(target, counts).sum(dim=1) / counts.sum(dim=1).clamp(min=1)
-    return (scale[:, None] * p + mean[:, None]).view(depth.shape)
+    p, t = _blank(depth, valid), _blank(target, valid)
+    line = _fit(p, t, _count(target, valid))
+    return (line.scale[:, None] * p + line.shift[:, None]).view(depth.shape)
 
 
 def ssim(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -107,9 +102,13 @@ class MaskDepthMetrics(Metric):
         """
         self._update_mask(mask, target)
         if depth is not None and target.depth is not None:
-            self._update_depth(depth, target.depth, target.depth_valid())
+            true, valid = target.depth, target.valid
+            if target.has_depth is not None and not target.has_depth.all():
+                depth, true = depth[target.has_depth], true[target.has_depth]
+                valid = None if valid is None else valid[target.has_depth]
+            self._update_depth(depth, true, valid)
             if len(self.names) > len(NAMES):
-                self._update_structure(depth, target.depth, target.depth_valid())
+                self._update_structure(depth, true, valid)
 
     def compute(self) -> dict[str, float | None]:
         """Return every metric by name; None where there was nothing to measure."""
@@ -120,54 +119,94 @@ class MaskDepthMetrics(Metric):
         return result
 
     def _update_mask(self, mask: Tensor, target: Target) -> None:
-        empty = ~_foreground(target.mask, target.valid).any(dim=1)
-        self._add("iou", iou(mask, target.mask, target.valid), torch.ones_like(empty))
-        self._add("soft_iou", soft_iou(mask, target.mask, target.valid), ~empty)
+        p, t = _blank(mask, target.valid), _blank(target.mask, target.valid)
+        empty = _sum(_foreground(t)) == 0
+        self._add("iou", iou(p, t), torch.ones_like(empty))
+        self._add("soft_iou", soft_iou(p, t), ~empty)
         self._add("false_positive_share", foreground_share(mask, target.valid), empty)
 
     def _update_depth(self, depth: Tensor, target: Tensor, valid: Tensor | None) -> None:
-        counts = _counts(target, valid)
-        p, t = _blank(depth, counts), _blank(target, counts)
-        error = p - t
-        self._add("rmse", error.square(), counts)
-        self._add("mae", error.abs(), counts)
-        self._add("aligned_rmse", aligned_rmse(depth, target, valid).square(), counts.sum(dim=1))
+        count = _count(target, valid)
+        p, t = _blank(depth, valid), _blank(target, valid)
+        distance = (p - t).abs()
+        squares = distance.square()
+        self._total("rmse", _sum(squares), count)
+        self._total("mae", _sum(distance), count)
+        self._total("aligned_rmse", _fit(p, t, count).left, count)
 
-        positive = counts & (t > 1e-4)
-        batch_rmse = ((error.square() * positive).sum() / positive.sum().clamp(min=1)).sqrt()
-        self._add("batch_rmse", batch_rmse, counts.any(dim=1).sum())
+        positive = t > 1e-4  # never where a pixel does not count
+        batch_rmse = (_sum(squares * positive).sum() / _sum(positive).sum().clamp(min=1)).sqrt()
+        items = (count > 0).sum()
+        self._total("batch_rmse", batch_rmse * items, items)
 
         if self.near is not None and self.far is not None:
-            p, t = self.near + p * (self.far - self.near), self.near + t * (self.far - self.near)
-            away = counts & (t > 0)  # at 0 metres nothing is relative
-            self._add("abs_rel", (p - t).abs() / t, away)
-            self._add("delta_1.25", (torch.maximum(p / t, t / p) < 1.25).double(), away)
+            span = self.far - self.near
+            p, t = self.near + p * span, self.near + t * span
+            away = t > 0  # at 0 metres nothing is relative
+            if valid is not None:
+                away &= valid.flatten(1)
+            off, within = distance * span / t, (p < 1.25 * t) & (t < 1.25 * p)
+            self._total("abs_rel", _sum(off.masked_fill_(~away, 0)), _sum(away))
+            self._total("delta_1.25", _sum(within & away), _sum(away))
 
     def _update_structure(self, depth: Tensor, target: Tensor, valid: Tensor | None) -> None:
         for name, compared in (("ssim", depth), ("aligned_ssim", align(depth, target, valid))):
             values = ssim(compared, target, valid)
             self._add(name, values, ~values.isnan())
 
-    def _add(self, name: str, values: Tensor, weights: Tensor) -> None:
-        total = torch.where(weights > 0, values * weights, 0).sum()
-        self.totals[self.names.index(name)] += torch.stack([total, weights.sum().double()])
+    def _add(self, name: str, values: Tensor, counts: Tensor) -> None:
+        """Add values of items, `(B,)`, those that count."""
+        self._total(name, torch.where(counts, values, 0), counts)
+
+    def _total(self, name: str, sums: Tensor, counts: Tensor) -> None:
+        """Add sums, and over how many they go."""
+        self.totals[self.names.index(name)] += torch.stack([sums.sum(), counts.sum().double()])
 
 
-def _counts(picture: Tensor, valid: Tensor | None) -> Tensor:
-    """Return which pixels count, bool `(B, H W)`."""
-    return torch.ones_like(picture, dtype=torch.bool).flatten(1) if valid is None else valid.flatten(1)
+class _Line(NamedTuple):
+    """Each item's least-squares line, `(B,)` float64."""
+
+    scale: Tensor
+    shift: Tensor
+    left: Tensor
+    """The sum of squares that it leaves."""
+
+
+def _fit(p: Tensor, t: Tensor, count: Tensor) -> _Line:
+    """Return the line from `p` to `t`, both `(B, H W)` and 0 where pixels do not count, from their moments."""
+    p, t = p.double(), t.double()  # the differences of the moments need it
+    count = count.clamp(min=1)
+    pp, pt, tt = ((a * b).sum(dim=1) for a, b in ((p, p), (p, t), (t, t)))
+    p_sum, t_sum = p.sum(dim=1), t.sum(dim=1)
+    p_square, both = pp - p_sum * p_sum / count, pt - p_sum * t_sum / count
+    scale = torch.where(p_square > 1e-12 * pp, both / p_square, 0)  # of a flat one nothing but rounding is left
+    left = (tt - t_sum * t_sum / count - scale * both).clamp(min=0)
+    return _Line(scale, (t_sum - scale * p_sum) / count, left)
+
+
+def _sum(pixels: Tensor) -> Tensor:
+    """Return the sum of each item's pixels, `(B,)` float64, of `(B, H W)`."""
+    return pixels.sum(dim=1, dtype=torch.double)
+
+
+def _count(picture: Tensor, valid: Tensor | None) -> Tensor:
+    """Return how many pixels of each item count, `(B,)` float64."""
+    if valid is not None:
+        return _sum(valid.flatten(1))
+    return picture.new_full((len(picture),), picture.shape[1:].numel(), dtype=torch.double)
 
 
 def _blank(picture: Tensor, valid: Tensor | None) -> Tensor:
-    """Return the picture as float64 `(B, H W)`, 0 (never NaN) where pixels do not count."""
-    return torch.where(_counts(picture, valid), picture.flatten(1).double(), 0)
+    """Return the picture as float32 or float64 `(B, H W)`, 0 (never NaN) where pixels do not count."""
+    picture = picture.flatten(1).to(torch.promote_types(picture.dtype, torch.float32))
+    return picture if valid is None else picture.masked_fill(~valid.flatten(1), 0)
 
 
-def _foreground(mask: Tensor, valid: Tensor | None) -> Tensor:
-    return _blank(mask, valid) >= THRESHOLD
+def _foreground(mask: Tensor, valid: Tensor | None = None) -> Tensor:
+    return (_blank(mask, valid) >= THRESHOLD).float()
 
 
-def _centred(picture: Tensor, valid: Tensor) -> Tensor:
-    picture = _blank(picture, valid)
-    mean = picture.sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
-    return torch.where(valid, picture - mean, 0)
+def _overlap(p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `sum(p t)` and `sum(p) + sum(t) - sum(p t)` of each item, `(B,)`."""
+    both = _sum(p * t)
+    return both, _sum(p) + _sum(t) - both

@@ -37,3 +37,20 @@ def on_call(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
             patches.setattr(MaskNet, "forward", watched)
 
         yield lambda *args, **options: (patches.undo(), arrange(*args, **options))[1]
+
+
+@pytest.fixture
+def memory_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give a function that lets no more than so many items of a size fit in memory."""
+
+    def limit(items: int, *, size: int) -> None:
+        forward = MaskNet.forward
+
+        def full(self: MaskNet, plate: torch.Tensor, frame: torch.Tensor) -> Any:
+            if plate.shape[-1] == size and len(plate) > items:
+                raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: …")
+            return forward(self, plate, frame)
+
+        monkeypatch.setattr(MaskNet, "forward", full)
+
+    return limit

@@ -3,9 +3,11 @@
 import csv
 import errno
 import os
+import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,10 +199,39 @@ def test_memory_that_runs_out_in_a_later_phase_is_one_line_and_the_run_goes_on(
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …")
 
     on_call(17, fail)
-    with pytest.raises(UserError, match=r"phases\.1: a batch of 4 at 64x64 does not fit in memory; lower"):
+    with pytest.raises(
+        UserError, match=r"phases\.1: a batch of 4 at 64x64 does not fit in memory, one of 2 does; lower"
+    ):
         train(RECIPE, scenes, run=run)
     resume(run)
     assert_same(run, unbroken)
+
+
+def test_batch_size_that_is_said_to_fit_does(scenes: Path, tmp_path: Path, memory_for: Callable[..., None]) -> None:
+    memory_for(3, size=64)
+    with pytest.raises(UserError, match=r"phases\.1: a batch of 4 at 64x64 does not fit in memory, one of 2 does"):
+        train(RECIPE, scenes, run=tmp_path / "run")
+    begun = Run.open(tmp_path / "run")
+    first, second = RECIPE.phases
+    phases = (first, second.model_copy(update={"batch_size": 2}))
+    begun.write_recipe(begun.recipe().model_copy(update={"phases": phases}))
+    assert resume(begun.path, take="file").epochs == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory that is kept")
+def test_memory_that_really_ends_is_one_line_with_a_batch_that_fits(scenes: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(phases=(Phase(size=256, epochs=1, batch_size=16),))
+    begin = (
+        "import resource, sys, torch; from pathlib import Path; from cleanplate import Recipe, train, UserError\n"
+        "recipe = Recipe.model_validate_json(sys.argv[1])\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 700_000_000,) * 2)\n"
+        "train(recipe, sys.argv[2], run=sys.argv[3])"
+    )
+    command = [sys.executable, "-c", begin, recipe.model_dump_json(), str(scenes), str(tmp_path / "run")]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # each has a stack of its own
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=one_thread)
+    assert re.search(r"a batch of 16 at 256x256 does not fit in memory, one of [1248] does", ended.stderr), ended.stderr
 
 
 @pytest.mark.filterwarnings("ignore:Encountered `nan`")

@@ -2,10 +2,10 @@
 
 import shutil
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from trainings import small_recipe
 
 from cleanplate import UserError
@@ -42,16 +42,14 @@ def test_a_full_disk_is_foreseen(scenes: Path, tmp_path: Path, monkeypatch: pyte
         rehearse(small_recipe(), scenes, run=tmp_path / "run")
 
 
-def test_a_batch_that_does_not_fit_is_named(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = MaskNet.forward
-
-    def full(self: MaskNet, plate: torch.Tensor, frame: torch.Tensor) -> object:
-        if plate.shape[-1] == 64:
-            raise torch.OutOfMemoryError
-        return forward(self, plate, frame)
-
-    monkeypatch.setattr(MaskNet, "forward", full)
-    with pytest.raises(UserError, match=r"small: phases\.1: a batch of 4 at 64x64 does not fit in memory; lower its"):
+@pytest.mark.parametrize(("room", "said"), [(3, "one of 2 does"), (1, "nor does one of 2")])
+def test_a_batch_that_does_not_fit_is_named_with_one_that_does(
+    room: int, said: str, scenes: Path, memory_for: Callable[..., None]
+) -> None:
+    memory_for(room, size=64)
+    with pytest.raises(
+        UserError, match=rf"small: phases\.1: a batch of 4 at 64x64 does not fit in memory, {said}; lower"
+    ):
         rehearse(small_recipe(phases=PHASES), scenes)
 
 

@@ -30,6 +30,8 @@ CANDIDATES = (
 TRIAL_BATCH = 8
 TRIAL_SIZE = 96
 TRIALS = 3
+ROUNDS, NEAR = 3, 2
+"""Other work may slow any one down for a while: those within `NEAR` times the fastest take turns so often."""
 TRIAL_SECONDS = 20
 """On a machine that is busy with other work no trial tells much: what has not been tried by then is left out."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -60,17 +62,7 @@ def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
     candidates = [candidate for candidate in possible if wanted.items() <= candidate.items()]
     if not candidates:
         raise UserError(f"compute.kernels: fused is for {FUSED_NEEDS}; set it to auto or plain")
-    best, best_seconds = candidates[0], float("inf")
-    if len(candidates) > 1:
-        until = time.monotonic() + TRIAL_SECONDS
-        with torch.random.fork_rng():
-            for candidate in candidates:
-                if time.monotonic() > until and best_seconds < float("inf"):
-                    break
-                seconds = _time_step(recipe, device, candidate, limit=2 * best_seconds)
-                if seconds < best_seconds:
-                    best, best_seconds = candidate, seconds
-    return best
+    return candidates[0] if len(candidates) == 1 else _fastest(recipe, device, candidates)
 
 
 def pick_device() -> torch.device:
@@ -85,6 +77,20 @@ def arrange(model: nn.Module, compute: Mapping[str, str]) -> nn.Module:
         say(f"note: trained with fused kernels so far, which are for {FUSED_NEEDS}; going on without, to other bits")
     set_fused(model, fused)
     return lay_out(model, torch.channels_last if compute["layout"] == "channels_last" else torch.contiguous_format)
+
+
+def _fastest(recipe: Recipe, device: torch.device, candidates: list[dict[str, str]]) -> dict[str, str]:
+    """Return the candidate with the shortest step; those that are near each other take turns."""
+    until = time.monotonic() + TRIAL_SECONDS
+    seconds: dict[int, float] = {}
+    with torch.random.fork_rng():
+        for _ in range(ROUNDS):
+            for number, candidate in enumerate(candidates):
+                shortest = min(seconds.values(), default=float("inf"))
+                if seconds.get(number, 0) < NEAR * shortest and (not seconds or time.monotonic() < until):
+                    found = _time_step(recipe, device, candidate, limit=NEAR * shortest)
+                    seconds[number] = min(found, seconds.get(number, found))
+    return candidates[min(seconds, key=seconds.__getitem__)]
 
 
 def _choices(compute: Compute) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cleanplate.recipe import Recipe
 from cleanplate.train.compute import arrange, keep_freed_memory
 from cleanplate.train.display import Display
 from cleanplate.train.keeper import Keeper, Stopped
+from cleanplate.train.memory import describe_misfit, is_out_of_memory
 from cleanplate.train.previews import preview_items
 from cleanplate.train.processes import OtherProcessError, Place, find_cluster
 from cleanplate.train.record import Record
@@ -85,7 +87,7 @@ def train_run(
 
 
 def _fit(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Path | None, run: Run) -> None:
-    handler = signal.getsignal(signal.SIGINT)
+    handler, full = signal.getsignal(signal.SIGINT), False
     try:
         trainer.fit(task, datamodule=data, ckpt_path=state, weights_only=True)
     except SystemExit:  # how Lightning ends on Ctrl-C, which it then ignores for good
@@ -93,20 +95,29 @@ def _fit(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Pat
         raise Stopped("stopped by SIGINT", signal.SIGINT) from None
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            number, phase = data.recipe.phase_at(data.epoch)[0], data.phase
-            raise UserError(
-                f"{run.recipe_file}: phases.{number}: a batch of {phase.batch_size} at {phase.size}x{phase.size} does "
-                "not fit in memory; lower its batch_size there and go on with "
-                f"`cleanplate train --resume {run.path} --take file`"
-            ) from None
-        if trainer.world_size > 1 and _is_of_a_connection(error):
+            full = True
+        elif trainer.world_size > 1 and _is_of_a_connection(error):
             raise OtherProcessError("another process has ended, so this one cannot go on") from None
-        raise
+        else:
+            raise
+    if full:
+        # one process on a CPU has all at hand still; from an accelerator Lightning has taken it away
+        alone = trainer.world_size == 1 and task.device.type == trainer.strategy.root_device.type == "cpu"
+        step = partial(_try_step, trainer, task, data) if alone and trainer.optimizers else None
+        misfit = describe_misfit(data.phase, data.recipe.phase_at(data.epoch)[0], step)
+        raise UserError(
+            f"{run.recipe_file}: {misfit}; lower its batch_size there and go on with "
+            f"`cleanplate train --resume {run.path} --take file`"
+        )
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether a step failed for want of memory; on a CPU torch says so in words alone."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+def _try_step(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, items: int) -> None:
+    """Take a step that nobody will go on from: the state is written."""
+    task.zero_grad()
+    with trainer.precision_plugin.train_step_context():
+        batch = task.augmented(data.read(data.split.train[:items].tolist()).to(task.device), data.epoch)
+        task.train().losses(batch)[1]["loss"].backward()
+    trainer.optimizers[0].step()
 
 
 def _is_of_a_connection(error: Exception) -> bool:

@@ -20,7 +20,7 @@ from cleanplate.recipe import AdamW, Phase, Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.train.begin import load_initial
 from cleanplate.train.compute import keep_freed_memory
-from cleanplate.train.engine import is_out_of_memory
+from cleanplate.train.memory import describe_misfit, is_out_of_memory
 from cleanplate.train.packs import packs_to_make
 from cleanplate.train.run import Run
 from cleanplate.train.trial import Trial
@@ -153,10 +153,10 @@ def _time_phase(trial: Trial, phase: Phase, number: int) -> PhaseCost:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(
-            f"{trial.recipe.name}: phases.{number}: a batch of {phase.batch_size} at {phase.size}x{phase.size} does "
-            "not fit in memory; lower its batch_size"
-        ) from None
+        batches = []
+    if not batches:
+        misfit = describe_misfit(phase, number, lambda items: trial.step((0, trial.first(items, phase))))
+        raise UserError(f"{trial.recipe.name}: {misfit}; lower its batch_size")
     steps = steps_per_epoch(len(trial.split.train), phase.batch_size)
     epoch = steps * (training + reading) + held_out / len(validated.indices) * (validating + reading_held_out)
     return PhaseCost(

@@ -58,6 +58,10 @@ class Trial:
         items = next(iter(self.split.parts.values()))[: phase.batch_size]
         return self.source.batch(items.tolist(), phase.size, self.recipe.split.seed, 0).to(self.device).as_float()
 
+    def first(self, items: int, phase: Phase) -> Batch:
+        """Return the first items to train on, as many as are asked for."""
+        return self.folder.batch(self.split.train[:items].tolist(), phase.size, self.recipe.seed, 0).to(self.device)
+
     def training_loss(self, numbered: tuple[int, Batch]) -> Tensor:
         """Return the loss of a batch of an epoch, augmented."""
         epoch, batch = numbered
