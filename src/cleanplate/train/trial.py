@@ -60,7 +60,7 @@ class Trial:
 
     def first(self, items: int, phase: Phase) -> Batch:
         """Return the first items to train on, as many as are asked for."""
-        return self.folder.batch(self.split.train[:items].tolist(), phase.size, self.recipe.seed, 0).to(self.device)
+        return self.source.batch(self.split.train[:items].tolist(), phase.size, self.recipe.seed, 0).to(self.device)
 
     def training_loss(self, numbered: tuple[int, Batch]) -> Tensor:
         """Return the loss of a batch of an epoch, augmented."""
