@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CLEANPLATE := $(BIN)/cleanplate
+PAIR := src/cleanplate/app/static/examples/hall
 
 .PHONY: help venv demo test bench bench-long lint clean
 
@@ -27,6 +28,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: venv
+	@echo "==> mask and depth of a picture with the package's own weights, in demo/pair"
+	@$(CLEANPLATE) predict --plate $(PAIR)-plate.jpg $(PAIR)-frame.jpg --out demo/pair
 	@test -d demo/museum || { echo "==> rendering the sample set: rooms with people, in demo/museum"; \
 	  $(CLEANPLATE) data museum demo/museum --rooms 1400 --figures 150 --frames 2 --size 96; }
 	@echo "==> checking it"

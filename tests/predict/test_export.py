@@ -60,7 +60,7 @@ def pictures(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
-def answers_of_torch(weights: Path, plates: np.ndarray, frames: np.ndarray) -> list[np.ndarray]:
+def answers_of_torch(weights: Path | str, plates: np.ndarray, frames: np.ndarray) -> list[np.ndarray]:
     model, card = load_weights(weights)
 
     def normalised(images: np.ndarray, statistics: ChannelStatistics) -> Tensor:
@@ -151,6 +151,17 @@ def test_depth_that_was_never_learned_is_no_output(tiny: Path) -> None:
     assert Predictor.load(tiny.with_suffix(".onnx")).with_plate(pictures(40, 70))(pictures(40, 70)).depth is None
 
 
+def test_weights_to_give_away_are_half_as_large_and_answer_nearly_the_same(run: Path, tmp_path: Path) -> None:
+    exported = export(run, tmp_path / "new" / "small.safetensors")
+    whole = (run / "weights.safetensors").stat().st_size
+    assert exported.bytes == Path(exported.path).stat().st_size < 0.51 * whole
+    assert load_weights(exported.path)[1] == load_weights(run)[1]
+    plates, frames = pictures(1, 64, 96), pictures(1, 64, 96, seed=1)
+    for rounded, exact in zip(*(answers_of_torch(w, plates, frames) for w in (exported.path, run)), strict=True):
+        assert 0 < np.abs(rounded - exact).max() < 0.01
+    assert 0 < max(exported.max_abs_difference.values()) < 0.01
+
+
 # The command
 
 
@@ -201,7 +212,7 @@ def test_nothing_is_written_of_a_file_that_disagrees(
 
 
 def test_other_suffix_is_refused(mask_weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.pb: an exported network is an \.onnx file"):
+    with pytest.raises(UserError, match=r"model\.pb: an exported network is an \.onnx or a \.safetensors file"):
         export(mask_weights, tmp_path / "model.pb")
 
 

@@ -12,10 +12,12 @@ def export(
     weights: Annotated[
         Path, typer.Option(help="A run folder or a .safetensors file; general: the package's own.")
     ] = GENERAL,
-    out: Annotated[Path, typer.Option(help="The .onnx file to write.")] = Path("model.onnx"),
+    out: Annotated[Path, typer.Option(help="The file to write: .onnx, or .safetensors in float16.")] = Path(
+        "model.onnx"
+    ),
     as_json: Json = False,
 ) -> None:
-    """Write a network as an ONNX file, its answers compared with torch's.
+    """Write a network as an ONNX file, its answers compared with torch's, or as weights of half the size.
 
     Example: cleanplate export --weights runs/first --out model.onnx
     """

@@ -1,4 +1,4 @@
-"""Write a network as an ONNX file, once its answers have been seen to be those of torch."""
+"""Write a network as a file to give away: ONNX, whose answers have been seen to be those of torch, or small weights."""
 
 import logging
 import warnings
@@ -16,9 +16,10 @@ from cleanplate.errors import UserError
 from cleanplate.files import write_bytes
 from cleanplate.models.ready import ReadyModel
 from cleanplate.predict.onnx_backend import CARD_KEY, DEPTH, INPUTS, MASK, OnnxBackend
+from cleanplate.predict.predictor import Backend
 from cleanplate.predict.torch_backend import TorchBackend
 from cleanplate.progress import say
-from cleanplate.weights import WeightsCard
+from cleanplate.weights import WeightsCard, save_weights
 
 TRIED = ((1, 224, 224), (3, 96, 160), (5, 64, 32), (2, 320, 192))
 """Batch, height and width at which the answers are compared."""
@@ -36,7 +37,7 @@ class Exported(BaseModel):
     path: str
     bytes: int
     max_abs_difference: dict[str, float]
-    """The largest difference from torch, of mask and depth, at each batch x height x width."""
+    """The largest difference from torch in float32, of mask and depth, at each batch x height x width."""
 
 
 class _ForPictures(nn.Module):
@@ -53,19 +54,24 @@ class _ForPictures(nn.Module):
 
 
 def export(weights: Path | str, out: Path | str = "model.onnx") -> Exported:
-    """Write a network as an ONNX file that takes pictures and answers with mask and depth.
+    """Write a network as a file to give away.
+
+    As `.onnx` it takes pictures and answers with mask and depth. As `.safetensors` it is weights as any others, the
+    kernels of its convolutions in float16: half as large.
 
     Args:
         weights: a run folder or a `.safetensors` file.
-        out: the `.onnx` file to write; one of that name is replaced.
+        out: the file to write; one of that name is replaced.
 
     Raises:
-        UserError: weights or `out` are at fault, a package is missing, or the answers are not those of torch; nothing
-            is written then.
+        UserError: weights or `out` are at fault, a package is missing, or ONNX's answers are not those of torch;
+            nothing is written then.
     """
     out = Path(out)
+    if out.suffix == ".safetensors":
+        return _export_half(weights, out)
     if out.suffix != ".onnx":
-        raise UserError(f"{out}: an exported network is an .onnx file; give such a name")
+        raise UserError(f"{out}: an exported network is an .onnx or a .safetensors file; give such a name")
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(f"export needs {' and '.join(missing)}; pip install {' '.join(missing)}")
@@ -83,6 +89,14 @@ def export(weights: Path | str, out: Path | str = "model.onnx") -> Exported:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, content)
     return Exported(path=str(out), bytes=len(content), max_abs_difference=differences)
+
+
+def _export_half(weights: Path | str, out: Path) -> Exported:
+    exact = TorchBackend.load(weights, exact=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(out, exact.model.model, exact.card, half=True)
+    differences = _compare(_ForPictures(exact.model.cpu(), exact.card).eval(), TorchBackend.load(out, exact=True))
+    return Exported(path=str(out), bytes=out.stat().st_size, max_abs_difference=differences)
 
 
 def _to_onnx(model: _ForPictures, card: WeightsCard) -> bytes:
@@ -125,7 +139,7 @@ def _quietly() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _compare(model: _ForPictures, backend: OnnxBackend) -> dict[str, float]:
+def _compare(model: _ForPictures, backend: Backend) -> dict[str, float]:
     """Return the largest difference of any answer at each of the sizes tried."""
     rng = np.random.default_rng(0)
     differences = {}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,10 @@ class OnnxBackend:
         if any(answer.shape != frames.shape[:3] for answer in answers):
             raise UserError(f"{self.path}: its answers are not of the frame's size; export it anew")
         return answers[0], answers[1] if self._has_depth else None
+
+    def side_by_side(self) -> AbstractContextManager[None]:
+        """Let calls come from several threads at once; onnxruntime shares its own threads among them."""
+        return nullcontext()
 
 
 def _forms(values: "Sequence[NodeArg]") -> set[tuple[str, str, int]]:

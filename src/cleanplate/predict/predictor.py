@@ -4,6 +4,7 @@ This is the one way from pictures to answers. What computes the network is a bac
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -38,6 +39,9 @@ class Backend(Protocol):
 
         The plates are as many as the frames, or one for all of them; depths are None from a network that has none.
         """
+
+    def side_by_side(self) -> AbstractContextManager[None]:
+        """Let calls come from several threads at once, each on one core where that can be set."""
 
 
 class Answer(NamedTuple):

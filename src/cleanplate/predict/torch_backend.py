@@ -1,6 +1,8 @@
 """The network in torch, on whatever device there is."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,16 @@ class TorchBackend:
         if depth is None or self.card.depth is None:
             return mask[:, 0].cpu().numpy(), None
         return mask[:, 0].cpu().numpy(), depth[:, 0].cpu().numpy()
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[None]:
+        """Let calls come from several threads at once, each on one core."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
     def _tensor(self, pictures: np.ndarray) -> Tensor:
         return torch.tensor(pictures).permute(0, 3, 1, 2).to(self.device)

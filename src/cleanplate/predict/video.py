@@ -1,29 +1,33 @@
-"""Predict videos: decoding, network and encoding at the same time, frames in batches, memory bounded."""
+"""Predict videos: decoding, network, drawing and encoding at the same time, frames in batches, memory bounded."""
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from queue import Full, Queue
 from threading import Event, Thread
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
+from cleanplate.cores import count_cores
 from cleanplate.errors import UserError
 from cleanplate.predict.clips import Clip, ClipFrame, ClipWriter
 from cleanplate.predict.match import PlateWatch
-from cleanplate.predict.predictor import Answer, OnCanvas, Scene
+from cleanplate.predict.predictor import Answer, Scene
 from cleanplate.predict.render import Background, put_onto, render_cutout, render_mask
 from cleanplate.predict.sounds import Sound
 from cleanplate.progress import progress_bar
 from cleanplate.sheet import colour_depth, draw_depth_scale
 
-BATCH = 8
+BATCH = 4
 """Frames that the network takes at a time."""
 AHEAD = 2
-"""Batches that may wait for the network, and for what comes after it."""
+"""Batches that may wait for the network."""
 FILES = {"mask": ".mp4", "cutout": ".webm", "depth_colour": ".mp4", "onto": ".mp4"}
 """What is made of a video."""
 
@@ -61,25 +65,18 @@ def predict_video(
     writers: dict[str, ClipWriter] = {}
     with Clip(path) as clip:
         try:
-            with progress_bar() as progress, closing(_ahead(_answer(scene, clip), AHEAD)) as batches:
+            with progress_bar() as progress, closing(_draw(scene, clip, tuple(kinds), background)) as batches:
                 bar = progress.add_task(f"predicting {path.name}", total=clip.length or None)
-                for sounds, frames, on_canvas in batches:
-                    answers = [
-                        scene.at_own_size(small, frame.pixels) for small, frame in zip(on_canvas, frames, strict=True)
-                    ]
+                for sounds, frames, pictures in batches:
                     if not writers:
-                        draw = _Drawing(frames[0].pixels.shape, background, scene.predictor.backend.metres)
-                        for kind in kinds:
-                            first = draw(kind, frames[0].pixels, answers[0])
-                            if first is not None:
-                                file = folder / f"{path.stem}_{kind}{FILES[kind]}"
-                                writers[kind] = ClipWriter(file, clip, first.shape)
+                        for kind, first in pictures[0].items():
+                            file = folder / f"{path.stem}_{kind}{FILES[kind]}"
+                            writers[kind] = ClipWriter(file, clip, first.shape)
                     for writer in writers.values():
                         writer.write_sounds(sounds)
-                    for frame, answer in zip(frames, answers, strict=True):
-                        for kind, writer in writers.items():
-                            if (picture := draw(kind, frame.pixels, answer)) is not None:
-                                writer.write(picture, frame)
+                    for frame, drawn in zip(frames, pictures, strict=True):
+                        for kind, picture in drawn.items():
+                            writers[kind].write(picture, frame)
                     if frames:
                         watch.look_at(frames[0].pixels, f"{path}, frame {count}")
                     count += len(frames)
@@ -108,26 +105,57 @@ def _close(writer: ClipWriter) -> BaseException | None:
     return None
 
 
-def _answer(scene: Scene, clip: Clip) -> Generator[tuple[list[Sound], list[ClipFrame], list[OnCanvas]]]:
-    """Pass the clip through the network, which another thread feeds."""
-    with closing(_ahead(_in_batches(clip.parts()), AHEAD)) as batches:
+class _Drawn(NamedTuple):
+    """A batch with what was drawn of each of its frames, by kind."""
+
+    sounds: list[Sound]
+    frames: list[ClipFrame]
+    pictures: list[dict[str, np.ndarray]]
+
+
+def _draw(scene: Scene, clip: Clip, kinds: Sequence[str], background: Background | None) -> Generator[_Drawn]:
+    """Pass the clip through network and drawing, a batch on each core, and yield the batches in order.
+
+    Batches side by side, each on one core, are faster than one batch on all of them: nobody waits for the slowest.
+    """
+    draw = _Drawing(scene, kinds, background)
+
+    def work(sounds: list[Sound], frames: list[ClipFrame]) -> _Drawn:
+        try:
+            return _Drawn(sounds, frames, draw([frame.pixels for frame in frames]) if frames else [])
+        except UserError as error:
+            raise UserError(f"{clip.path}: {error}") from None
+
+    cores, working = count_cores(), deque[Future[_Drawn]]()
+    with (
+        scene.predictor.backend.side_by_side(),
+        ThreadPoolExecutor(cores, "network") as pool,
+        closing(_ahead(_in_batches(clip.parts()), AHEAD)) as batches,
+    ):
         for sounds, frames in batches:
-            try:
-                yield sounds, frames, scene.on_canvas([frame.pixels for frame in frames]) if frames else []
-            except UserError as error:
-                raise UserError(f"{clip.path}: {error}") from None
+            working.append(pool.submit(work, sounds, frames))
+            if len(working) > cores:
+                yield working.popleft().result()
+        while working:
+            yield working.popleft().result()
 
 
 class _Drawing:
-    """Draws what stands in the videos of a kind."""
+    """Draws what stands in the videos of some kinds."""
 
-    def __init__(
-        self, shape: tuple[int, ...], background: Background | None, metres: tuple[float, float] | None
-    ) -> None:
-        self._background, self._scale = background, draw_depth_scale(shape[0], metres)
+    def __init__(self, scene: Scene, kinds: Sequence[str], background: Background | None) -> None:
+        self._scene, self._kinds, self._background = scene, kinds, background
 
-    def __call__(self, kind: str, frame: np.ndarray, answer: Answer) -> np.ndarray | None:
-        """Return a picture, uint8; None where there is nothing of this kind."""
+    def __call__(self, frames: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Return of each frame a picture of each kind that there is, uint8."""
+        answers = self._scene.many(frames)
+        drawn = [
+            {kind: self._draw(kind, frame, answer) for kind in self._kinds}
+            for frame, answer in zip(frames, answers, strict=True)
+        ]
+        return [{kind: picture for kind, picture in of.items() if picture is not None} for of in drawn]
+
+    def _draw(self, kind: str, frame: np.ndarray, answer: Answer) -> np.ndarray | None:
         if kind == "mask":
             return render_mask(answer.mask)
         if kind == "cutout":
@@ -135,12 +163,16 @@ class _Drawing:
         if kind == "onto" and self._background:
             return put_onto(frame, answer.mask, self._background.at(frame.shape))
         if kind == "depth_colour" and answer.depth is not None:
-            return np.hstack([colour_depth(answer.depth), self._scale])
+            scale = _depth_scale(frame.shape[0], self._scene.predictor.backend.metres)
+            return np.hstack([colour_depth(answer.depth), scale])
         return None
 
 
+_depth_scale = lru_cache(maxsize=4)(draw_depth_scale)
+
+
 def _in_batches(parts: Iterator[ClipFrame | Sound]) -> Generator[tuple[list[Sound], list[ClipFrame]]]:
-    """Gather frames by eights, each batch with the sound between them."""
+    """Gather frames by fours, each batch with the sound between them."""
     sounds: list[Sound] = []
     frames: list[ClipFrame] = []
     for part in parts:
