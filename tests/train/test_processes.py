@@ -1,11 +1,13 @@
 """Training in several processes: who has which items, that figures and weights are right, and how it ends."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +29,7 @@ from cleanplate.data.source import shuffled
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.recipe import Augmentation, Contrast, Phase, Sgd
+from cleanplate.train.processes import OtherProcessError, Place, run_in_processes
 from cleanplate.train.task import CleanplateTask
 
 RECIPE = small_recipe(
@@ -205,6 +208,22 @@ def test_a_process_that_is_killed_ends_the_others_with_one_line(rank: int, scene
     assert "Traceback" not in err
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert resume(run, epochs_now=1, devices=1).epochs >= 1
+
+
+def be_killed_or_miss_the_other(place: Place, gone: Path) -> None:
+    """The first is killed, but only gone after the other has missed it: connections close before a process ends."""
+    if place.rank == 1:
+        gone.touch()
+        raise OtherProcessError("another process has ended, so this one cannot go on")
+    while not gone.exists():
+        time.sleep(0.01)
+    wait([multiprocessing.parent_process().sentinel], timeout=0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_one_that_is_killed_is_named_though_the_other_ended_first(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="process 1 of 2 was ended by SIGKILL, and the others with it"):
+        run_in_processes(2, be_killed_or_miss_the_other, [tmp_path / "gone"])
 
 
 def test_a_signal_stops_all_of_them(scenes: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ PACKS = "packs"
 PACK_CARD = "pack.json"
 CHUNK = 256
 """Items that are packed, recorded and verified together."""
-LOOKED_AT = 5_000
+LOOKED_AT = 2_000
 """Of a larger set, the files of so many items are looked at for changes when it is opened, other ones each time."""
 
 

@@ -139,7 +139,11 @@ def run_in_processes(count: int, function: Callable[..., None], arguments: Seque
 
 
 def _wait_for(children: Sequence[BaseProcess]) -> list[BaseProcess]:
-    """Wait until all have ended, and return those that ended first without being done; the others are ended then."""
+    """Wait until all have ended, and return those that ended of themselves without being done.
+
+    Once there is one, the others have a while for it, and are ended then. One that is killed may be gone later than
+    those that miss it, since its connections close first.
+    """
     running = list(children)
     while running:
         wait([child.sentinel for child in running])
@@ -147,19 +151,20 @@ def _wait_for(children: Sequence[BaseProcess]) -> list[BaseProcess]:
         running = [child for child in running if child.exitcode is None]
         if failed:
             by_signal = any(child.exitcode and child.exitcode < 0 for child in failed)
-            _end(running, 0 if by_signal else GRACE)
-            return failed
+            return failed + _end(running, 0 if by_signal else GRACE)
     return []
 
 
-def _end(children: Sequence[BaseProcess], seconds: float) -> None:
-    """Give processes some seconds to end, and end those that do not."""
+def _end(children: Sequence[BaseProcess], seconds: float) -> list[BaseProcess]:
+    """Give processes some seconds to end, return those that do, and end the others."""
     deadline = time.monotonic() + seconds
     for child in children:
         child.join(max(0, deadline - time.monotonic()))
+    ended = [child for child in children if child.exitcode is not None]
     for child in children:
         child.kill()
         child.join()
+    return ended
 
 
 @contextmanager
