@@ -1,6 +1,6 @@
 """Video files in and out, with PyAV: frames as RGB arrays with their times, and the sound as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 from queue import Queue
@@ -31,7 +31,7 @@ WAITING = 8
 """Pictures that may wait for an encoder."""
 
 # Cheap settings: the encoders share the processor with the network.
-_H264 = {"preset": "superfast", "crf": "20", "bf": "0", "g": "60"}
+_H264 = {"preset": "ultrafast", "crf": "20", "bf": "0", "g": "60"}
 _VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "row-mt": "1", "auto-alt-ref": "0"}
 
 _MP4_PIECES = {"movflags": "hybrid_fragmented+frag_keyframe+delay_moov"}
@@ -91,7 +91,7 @@ class Clip:
         """Leave out all frames that hang on others, which makes reading many times as fast."""
         self.stream.codec_context.skip_frame = "NONKEY"
 
-    def parts(self) -> Iterator[ClipFrame | Sound]:
+    def parts(self) -> Generator[ClipFrame | Sound]:
         """Read all frames, and the sound between them; frames are of the size of the first.
 
         Raises:

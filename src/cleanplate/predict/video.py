@@ -1,8 +1,8 @@
-"""Predict videos: decoding, network, drawing and encoding at the same time, frames in batches, memory bounded."""
+"""Predict videos: decoding, network, drawing and encoding at the same time, memory bounded."""
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import lru_cache
@@ -24,10 +24,10 @@ from cleanplate.predict.sounds import Sound
 from cleanplate.progress import progress_bar
 from cleanplate.sheet import colour_depth, draw_depth_scale
 
-BATCH = 4
-"""Frames that the network takes at a time."""
-AHEAD = 2
-"""Batches that may wait for the network."""
+AHEAD = 8
+"""Frames and packets of sound that may wait for the network."""
+LOOK_EVERY = 8
+"""Of so many frames one is looked at, whether the plate matches it."""
 FILES = {"mask": ".mp4", "cutout": ".webm", "depth_colour": ".mp4", "onto": ".mp4"}
 """What is made of a video."""
 
@@ -63,24 +63,29 @@ def predict_video(
     """
     started, count = time.perf_counter(), 0
     writers: dict[str, ClipWriter] = {}
+    sounds: list[Sound] = []
     with Clip(path) as clip:
         try:
-            with progress_bar() as progress, closing(_draw(scene, clip, tuple(kinds), background)) as batches:
+            with progress_bar() as progress, closing(_draw(scene, clip, tuple(kinds), background)) as parts:
                 bar = progress.add_task(f"predicting {path.name}", total=clip.length or None)
-                for sounds, frames, pictures in batches:
-                    if not writers:
-                        for kind, first in pictures[0].items():
+                for part in parts:
+                    if isinstance(part, Sound):
+                        sounds.append(part)
+                        continue
+                    if count == 0:
+                        for kind, first in part.pictures.items():
                             file = folder / f"{path.stem}_{kind}{FILES[kind]}"
                             writers[kind] = ClipWriter(file, clip, first.shape)
-                    for writer in writers.values():
-                        writer.write_sounds(sounds)
-                    for frame, drawn in zip(frames, pictures, strict=True):
-                        for kind, picture in drawn.items():
-                            writers[kind].write(picture, frame)
-                    if frames:
-                        watch.look_at(frames[0].pixels, f"{path}, frame {count}")
-                    count += len(frames)
-                    progress.advance(bar, len(frames))
+                    for kind, picture in part.pictures.items():
+                        writers[kind].write_sounds(sounds)
+                        writers[kind].write(picture, part.frame)
+                    sounds = []
+                    if count % LOOK_EVERY == 0:
+                        watch.look_at(part.frame.pixels, f"{path}, frame {count}")
+                    count += 1
+                    progress.advance(bar)
+                for writer in writers.values():
+                    writer.write_sounds(sounds)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{folder}: holds the first {count} frames of {path.name}, which play") from None
         finally:
@@ -106,38 +111,46 @@ def _close(writer: ClipWriter) -> BaseException | None:
 
 
 class _Drawn(NamedTuple):
-    """A batch with what was drawn of each of its frames, by kind."""
+    """A frame with what was drawn of it, by kind."""
 
-    sounds: list[Sound]
-    frames: list[ClipFrame]
-    pictures: list[dict[str, np.ndarray]]
+    frame: ClipFrame
+    pictures: dict[str, np.ndarray]
 
 
-def _draw(scene: Scene, clip: Clip, kinds: Sequence[str], background: Background | None) -> Generator[_Drawn]:
-    """Pass the clip through network and drawing, a batch on each core, and yield the batches in order.
+def _draw(scene: Scene, clip: Clip, kinds: Sequence[str], background: Background | None) -> Generator[_Drawn | Sound]:
+    """Pass the clip through network and drawing, a frame on each core, and yield all parts in order.
 
-    Batches side by side, each on one core, are faster than one batch on all of them: nobody waits for the slowest.
+    Frames side by side, each on one core, are faster than a batch on all of them: what a layer leaves is still in the
+    core's cache for the next, and no core waits for another.
     """
     draw = _Drawing(scene, kinds, background)
 
-    def work(sounds: list[Sound], frames: list[ClipFrame]) -> _Drawn:
+    def work(frame: ClipFrame) -> _Drawn:
         try:
-            return _Drawn(sounds, frames, draw([frame.pixels for frame in frames]) if frames else [])
+            return _Drawn(frame, draw(frame.pixels))
         except UserError as error:
             raise UserError(f"{clip.path}: {error}") from None
 
-    cores, working = count_cores(), deque[Future[_Drawn]]()
+    cores, working = count_cores(), 0
+    parts: deque[Future[_Drawn] | Sound] = deque()
     with (
         scene.predictor.backend.side_by_side(),
         ThreadPoolExecutor(cores, "network") as pool,
-        closing(_ahead(_in_batches(clip.parts()), AHEAD)) as batches,
+        closing(_ahead(clip.parts(), AHEAD)) as read,
     ):
-        for sounds, frames in batches:
-            working.append(pool.submit(work, sounds, frames))
-            if len(working) > cores:
-                yield working.popleft().result()
-        while working:
-            yield working.popleft().result()
+        for part in read:
+            if isinstance(part, Sound):
+                parts.append(part)
+                continue
+            parts.append(pool.submit(work, part))
+            working += 1
+            while working > cores + 2:
+                done = parts.popleft()
+                if not isinstance(done, Sound):
+                    working -= 1
+                yield done if isinstance(done, Sound) else done.result()
+        for done in parts:
+            yield done if isinstance(done, Sound) else done.result()
 
 
 class _Drawing:
@@ -146,14 +159,11 @@ class _Drawing:
     def __init__(self, scene: Scene, kinds: Sequence[str], background: Background | None) -> None:
         self._scene, self._kinds, self._background = scene, kinds, background
 
-    def __call__(self, frames: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        """Return of each frame a picture of each kind that there is, uint8."""
-        answers = self._scene.many(frames)
-        drawn = [
-            {kind: self._draw(kind, frame, answer) for kind in self._kinds}
-            for frame, answer in zip(frames, answers, strict=True)
-        ]
-        return [{kind: picture for kind, picture in of.items() if picture is not None} for of in drawn]
+    def __call__(self, frame: np.ndarray) -> dict[str, np.ndarray]:
+        """Return a picture of each kind that there is, uint8."""
+        answer = self._scene(frame)
+        drawn = {kind: self._draw(kind, frame, answer) for kind in self._kinds}
+        return {kind: picture for kind, picture in drawn.items() if picture is not None}
 
     def _draw(self, kind: str, frame: np.ndarray, answer: Answer) -> np.ndarray | None:
         if kind == "mask":
@@ -169,21 +179,6 @@ class _Drawing:
 
 
 _depth_scale = lru_cache(maxsize=4)(draw_depth_scale)
-
-
-def _in_batches(parts: Iterator[ClipFrame | Sound]) -> Generator[tuple[list[Sound], list[ClipFrame]]]:
-    """Gather frames by fours, each batch with the sound between them."""
-    sounds: list[Sound] = []
-    frames: list[ClipFrame] = []
-    for part in parts:
-        if isinstance(part, Sound):
-            sounds.append(part)
-        else:
-            frames.append(part)
-        if len(frames) == BATCH:
-            yield sounds, frames
-            sounds, frames = [], []
-    yield sounds, frames
 
 
 def _ahead(items: Generator[T], count: int) -> Generator[T]:
