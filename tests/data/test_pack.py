@@ -219,12 +219,14 @@ def test_members_that_are_links_too_large_or_damaged_are_not_read(mixed: Path, t
 
 PACK_SLOWLY = """
 import sys, time
-from cleanplate.data import packing
+from cleanplate.data import pack, packing
 packing.CHUNK, packing.RECORDED = 2, 0
 make = packing.Packing._make
 def slowly(self, chunk):
     made = make(self, chunk)
     if chunk == 3:
+        while pack.read_pack_card(self.place).chunks[2] is None:  # another thread records
+            time.sleep(0.01)
         print("here", flush=True)
         time.sleep(60)
     return made
