@@ -19,10 +19,7 @@ SMALLER = {
     "data museum": ["--rooms", "4", "--frames", "6", "--figures", "5", "--size", "64", "--workers", "1"],
     "data compose": ["--places", "2", "--size", "64", "--workers", "1"],
     "lr-range": ["--sweep", "1e-4:1:3", "--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]"],
-    "train": [
-        *("--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]", "--set", "compute.precision=float32"),
-        *("--set", "composition={items: 40, figures: 3}"),
-    ],
+    "train": ["--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]", "--set", "compute.precision=float32"],
 }
 
 
@@ -43,8 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, plates: Path, cutouts: Path
         for path in list_pictures(pictures):
             shutil.copy(path, folder / name)
     plate = list_pictures(folder / "my_plates")[0]
-    (folder / "my_room").mkdir()
-    for copy in ("my_plates/hall.jpg", "my_room/plate.jpg", "plate.jpg", "frame.jpg"):
+    for copy in ("my_plates/hall.jpg", "plate.jpg", "frame.jpg"):
         shutil.copy(plate, folder / copy)
     return folder
 
