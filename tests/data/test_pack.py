@@ -345,7 +345,8 @@ def test_a_pack_that_is_stale_or_damaged_is_not_used_and_is_packed_anew(mixed: P
 
 
 def test_of_a_large_set_a_renamed_file_is_noticed(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs, "LOOKED_AT", 1)
+    for limit in ("LOOKED_THROUGH", "LOOKED_AT"):
+        monkeypatch.setattr(packs, limit, 1)
     pack(mixed, sizes=[32])
     assert open_data(mixed).packs
     content = (mixed / "mask" / "item11.png").read_bytes()

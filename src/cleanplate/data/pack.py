@@ -24,8 +24,10 @@ PACKS = "packs"
 PACK_CARD = "pack.json"
 CHUNK = 256
 """Items that are packed, recorded and verified together."""
+LOOKED_THROUGH = 20_000
+"""Of sets of so many items all files are looked at for changes when they are opened."""
 LOOKED_AT = 2_000
-"""Of a larger set, the files of so many items are looked at for changes when it is opened, other ones each time."""
+"""Of a larger set, those of so many items, other ones each time."""
 
 
 class PackCard(BaseModel):
@@ -159,7 +161,7 @@ class Pack:
         if self.card.opencv != cv2.__version__:
             raise UserError(f"{self.place}: out of date (packed with OpenCV {self.card.opencv}); {PACK_AGAIN}")
         items = np.arange(len(folder))
-        if len(items) > LOOKED_AT and self.card.folders == folder_times(folder):
+        if len(items) > LOOKED_THROUGH and self.card.folders == folder_times(folder):
             some = np.random.default_rng().choice(items, LOOKED_AT, replace=False)
             items = np.union1d(some, np.array([*self.card.faults, *self.plates.first[:LOOKED_AT]], int))
         changed = items[(stamps(folder, items.tolist()) != self.rows["stamp"].take(items.tolist())).any(1)]
