@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Data = Annotated[Path, typer.Option("--data", help="A data set folder.")]
-DataOrPlates = Annotated[Path | None, typer.Option("--data", help="A data set folder.")]
+OptionalData = Annotated[Path | None, typer.Option("--data", help="A data set folder.")]
 Plates = Annotated[
     Path | None,
     typer.Option("--plates", help="In place of --data, or beside it: pictures without people, to compose on."),
@@ -26,6 +26,7 @@ Weights = Annotated[
     typer.Option("--weights", help="A run folder, a .safetensors or an .onnx file; general: the package's own."),
 ]
 GENERAL = Path("general")
+"""As `weights.GENERAL`, which takes torch's seconds to import."""
 Seed = Annotated[int, typer.Option(min=0, help="Everything drawn at random follows from it.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, again and again.")

@@ -2,11 +2,11 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cleanplate.cli.options import Cutouts, Data, DataOrPlates, Json, Plates, Settings, tell
+from cleanplate.cli.options import Cutouts, Data, Json, OptionalData, Plates, Settings, tell
 from cleanplate.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def recipes(as_json: Json = False) -> None:
 
 def train(
     recipe: Annotated[str | None, typer.Argument(help="A shipped recipe's name, or a YAML file.")] = None,
-    data: DataOrPlates = None,
+    data: OptionalData = None,
     plates: Plates = None,
     cutouts: Cutouts = None,
     init: Annotated[
@@ -89,9 +89,14 @@ def train(
         shown = load_recipe(recipe, settings or ())
         tell(as_json, shown, shown.to_yaml().rstrip())
         return
-    from cleanplate.data.opening import Given
-
-    Given.of(data, plates, cutouts)
+    begun: dict[str, Any] = {
+        "plates": plates,
+        "cutouts": cutouts,
+        "init": init,
+        "run": run,
+        "settings": settings or (),
+        "pack": not no_pack,
+    }
     if dry_run:
         if seeds or stop_after or epochs_now or devices:
             raise UserError(
@@ -100,16 +105,7 @@ def train(
             )
         from cleanplate.train.rehearsal import format_rehearsal, rehearse
 
-        rehearsal = rehearse(
-            recipe,
-            data,
-            plates=plates,
-            cutouts=cutouts,
-            init=init,
-            run=run,
-            settings=settings or (),
-            pack=not no_pack,
-        )
+        rehearsal = rehearse(recipe, data, **begun)
         tell(as_json, rehearsal, format_rehearsal(rehearsal))
         return
     numbers = None if seeds is None else _read_seeds(seeds)
@@ -122,29 +118,14 @@ def train(
         trained = train_run(
             recipe,
             data,
-            plates=plates,
-            cutouts=cutouts,
-            init=init,
-            run=run,
-            settings=settings or (),
             stop_after=stop_after,
             epochs_now=epochs_now,
             devices=1 if devices is None else devices,
-            pack=not no_pack,
+            **begun,
         )
         _tell_trained(as_json, trained)
     else:
-        all_trained = train_seeds(
-            recipe,
-            data,
-            numbers,
-            plates=plates,
-            cutouts=cutouts,
-            init=init,
-            run=run,
-            settings=settings or (),
-            pack=not no_pack,
-        )
+        all_trained = train_seeds(recipe, data, numbers, **begun)
         said = "\n".join(map(_say_trained, all_trained))
         runs = " ".join(one.run for one in all_trained)
         tell(
@@ -181,7 +162,7 @@ def _read_seeds(text: str) -> list[int]:
 
 def lr_range(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a YAML file.")],
-    data: DataOrPlates = None,
+    data: OptionalData = None,
     plates: Plates = None,
     cutouts: Cutouts = None,
     sweeps: Annotated[

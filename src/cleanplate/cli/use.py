@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cleanplate.cli.options import GENERAL, Json, Weights, tell, warn
+from cleanplate.cli.options import GENERAL, Json, OptionalData, Weights, tell, warn
 from cleanplate.errors import UserError
 
 
 def evaluate(
     weights: Weights = GENERAL,
-    data: Annotated[Path | None, typer.Option(help="A data set folder.")] = None,
+    data: OptionalData = None,
     footage: Annotated[
         list[Path] | None, typer.Option(help="A folder of footage with masks, or of several such; again and again.")
     ] = None,
