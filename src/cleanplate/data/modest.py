@@ -30,7 +30,7 @@ BOM = b"\xef\xbb\xbf"  # some editors begin a text with it
 LONGEST_NAME = 250
 """Bytes: with its extension it is as long as file systems allow."""
 CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
-PLAIN_NAME = rb"[A-Za-z0-9_][A-Za-z0-9_.-]{0,249}"
+PLAIN_NAME = rb"[A-Za-z0-9_][A-Za-z0-9_.-]{0,%d}" % (LONGEST_NAME - 1)
 PLAIN_ROW = re.compile(rb"(?:%s\t){3}(?:%s)?" % (PLAIN_NAME, PLAIN_NAME))
 """What nearly all lines are, and cannot be at fault."""
 MODEST_FRAME = re.compile(r"bg\d+_(fg\d+)_\d+")

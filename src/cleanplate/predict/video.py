@@ -145,12 +145,14 @@ def _draw(scene: Scene, clip: Clip, kinds: Sequence[str], background: Background
             parts.append(pool.submit(work, part))
             working += 1
             while working > cores + 2:
-                done = parts.popleft()
-                if not isinstance(done, Sound):
-                    working -= 1
-                yield done if isinstance(done, Sound) else done.result()
-        for done in parts:
-            yield done if isinstance(done, Sound) else done.result()
+                done = _finished(parts.popleft())
+                working -= isinstance(done, _Drawn)
+                yield done
+        yield from map(_finished, parts)
+
+
+def _finished(part: Future[_Drawn] | Sound) -> _Drawn | Sound:
+    return part if isinstance(part, Sound) else part.result()
 
 
 class _Drawing:
