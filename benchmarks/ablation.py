@@ -13,12 +13,14 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
+import torch
 
 from cleanplate import Predictor, train
 from cleanplate.data.live import LiveComposition
-from cleanplate.data.mismatch import mismatch
-from cleanplate.errors import UserError
+from cleanplate.data.mismatch import Mismatched
+from cleanplate.data.source import BatchLoader
 from cleanplate.footage import evaluate_footage
+from cleanplate.metrics import iou
 from cleanplate.recipe import HeldOutSplit, Phase, Recipe
 from cleanplate.recipe_pictures import Composition, Mismatch
 from cleanplate.recipes import load_recipe
@@ -36,9 +38,9 @@ def variants() -> dict[str, Mismatch]:
 
 
 def trained(recipe: Recipe, options: argparse.Namespace, run: Path) -> Path:
-    try:
+    if run.exists():
         resume(run)
-    except UserError:
+    else:
         train(recipe, plates=options.plates, cutouts=options.cutouts, run=run)
     return run
 
@@ -46,14 +48,11 @@ def trained(recipe: Recipe, options: argparse.Namespace, run: Path) -> Path:
 def composed_iou(run: Path, judge: LiveComposition, size: int) -> float:
     """Return the mean IoU on items of the judge with every mismatch, at `size`."""
     backend, scores = Predictor.load(run, size, exact=True).backend, []
-    for start in range(0, len(judge), GROUP):
-        items = list(range(start, min(start + GROUP, len(judge))))
-        batch = mismatch(judge.batch(items, size, 1, 0), Mismatch.everything(), seed=1, epoch=0)
+    mismatched = Mismatched(judge, Mismatch.everything())
+    for batch in BatchLoader(mismatched, np.arange(len(judge)), size=size, batch_size=GROUP, seed=1):
         plates, frames = (pictures.permute(0, 2, 3, 1).numpy() for pictures in (batch.plate, batch.frame))
-        found = backend(backend.keep_plates(plates), frames)[0] >= 0.5
-        truth = batch.mask[:, 0].numpy() >= 0.5
-        union = (found | truth).sum((1, 2))
-        scores += np.where(union > 0, (found & truth).sum((1, 2)) / np.maximum(union, 1), 1.0).tolist()
+        found, _ = backend(backend.keep_plates(plates), frames)
+        scores += iou(torch.from_numpy(found)[:, None], batch.mask).tolist()
     return mean(scores)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sides import AS_WRITTEN
 
 from cleanplate.data.museum import make_museum
 from cleanplate.data.opening import open_data
@@ -28,7 +29,6 @@ from cleanplate.train.trial import Trial
 HERE = Path(__file__).parent
 RECIPE, SIZE, BATCH, STEPS, STRETCH = "report-rmse-bce-dice", 96, 2, 300, 30
 SEEDS = (1, 2, 3)
-AS_WRITTEN = {"precision": "float32", "layout": "contiguous", "kernels": "plain"}
 
 
 def losses(data: Path, compute: dict[str, str], seed: int) -> list[float]:
@@ -37,13 +37,9 @@ def losses(data: Path, compute: dict[str, str], seed: int) -> list[float]:
     recipe = load_recipe(RECIPE, [phases, f"seed={seed}", f"compute={json.dumps(compute)}"])
     folder = open_data(data)
     trial = Trial(recipe, folder, split_items(folder, recipe.split))
-    batches, found = trial.batches(recipe.phases[0]), []
-    for _ in track(range(STEPS), STEPS, f"{compute['precision']}, seed {seed}"):
-        loss = trial.training_loss(next(batches))
-        loss.backward()
-        trial.optimizer.step()
-        trial.optimizer.zero_grad()
-        found.append(loss.item())
+    batches = trial.batches(recipe.phases[0])
+    steps = track(range(STEPS), STEPS, f"{compute['precision']}, seed {seed}")
+    found = [trial.step(next(batches)).item() for _ in steps]
     say(f"{', '.join(compute.values())}, seed {seed}: {found[0]:.3f} to {found[-1]:.3f}")
     return [statistics.mean(found[start : start + STRETCH]) for start in range(0, STEPS, STRETCH)]
 

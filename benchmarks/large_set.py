@@ -11,23 +11,23 @@ import time
 
 STARTED = time.perf_counter()  # before the imports, which a user waits for too
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import shutil  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import threading  # noqa: E402
-from dataclasses import asdict, dataclass, field  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from cleanplate.data.packing import pack  # noqa: E402
-from cleanplate.pictures import write_picture  # noqa: E402
-from cleanplate.recipe import Compute, HeldOutSplit, Phase, Recipe  # noqa: E402
-from cleanplate.train.fit import train  # noqa: E402
-from cleanplate.train.task import CleanplateTask  # noqa: E402
+from cleanplate.data.packing import pack
+from cleanplate.pictures import write_picture
+from cleanplate.recipe import Compute, HeldOutSplit, Phase, Recipe
+from cleanplate.train.fit import train
+from cleanplate.train.task import CleanplateTask
 
 PLATES = CUTOUTS = 100
 SIZE = 32
@@ -92,7 +92,7 @@ def measure(folder: Path, figures: Figures) -> None:
         while not ended.wait(0.5):
             memory.append((time.perf_counter(), _resident_mb()))
 
-    CleanplateTask.on_after_backward = watched  # type: ignore[method-assign]
+    CleanplateTask.on_after_backward = watched
     ended = threading.Event()
     threading.Thread(target=watch, daemon=True).start()
     if not (folder / "data" / "packs").exists():

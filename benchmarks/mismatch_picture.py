@@ -80,7 +80,7 @@ def _shaded(batch: Batch) -> float:
 
 
 def _picture(pictures: object) -> np.ndarray:
-    return pictures[0].permute(1, 2, 0).numpy()  # type: ignore[index]
+    return pictures[0].permute(1, 2, 0).numpy()
 
 
 def _difference(batch: Batch) -> np.ndarray:

@@ -43,7 +43,7 @@ def make_published_step(package: str, size: int, batch: int) -> Callable[[], Non
     targets = list((torch.rand(2, batch, 1, size, size) > 0.5).float())
 
     class TwoPictures(Learner):
-        def fetch_data(self, data):  # type: ignore[no-untyped-def]  # the package's takes one tensor
+        def fetch_data(self, data):  # the package's takes one tensor
             return data
 
     learner = TwoPictures(

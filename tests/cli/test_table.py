@@ -18,7 +18,7 @@ HEAVY = ("torch", "cv2", "matplotlib", "pytorch_lightning", "kornia", "tensorboa
 
 
 def commands() -> list[list[str]]:
-    table = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    table = typer.main.get_command(app).commands
     groups = {name: command.commands for name, command in table.items() if hasattr(command, "commands")}
     in_groups = [[group, name] for group, names in groups.items() for name in names]
     return [[name] for name in table if name not in groups] + in_groups

@@ -186,7 +186,7 @@ def test_half_of_the_items_are_mirrored_each_epoch_others() -> None:
 def test_whether_an_item_is_mirrored_depends_on_nothing_but_seed_epoch_and_item() -> None:
     expected = flip(items(6), HorizontalFlip(), seed=3, epoch=2)
     for index in range(6):
-        alone = Batch(*(x[[index]] for x in items(6)))  # type: ignore[index]  # every field is set
+        alone = Batch(*(x[[index]] for x in items(6)))  # every field is set
         assert torch.equal(flip(alone, HorizontalFlip(), seed=3, epoch=2).plate[0], expected.plate[index])
 
 

@@ -56,11 +56,11 @@ def scenes(count: int, level: int | None = None) -> Batch:
 
 
 def apply(batch: Batch, seed: int = 1, epoch: int = 0, **changes: object) -> Batch:
-    return mismatch(batch, Mismatch(**changes), seed=seed, epoch=epoch)  # type: ignore[arg-type]
+    return mismatch(batch, Mismatch(**changes), seed=seed, epoch=epoch)
 
 
 def some(batch: Batch, indices: list[int]) -> Batch:
-    return Batch(*(None if x is None else x[indices] for x in batch))  # type: ignore[arg-type]
+    return Batch(*(None if x is None else x[indices] for x in batch))
 
 
 def changes_of(before: Tensor, after: Tensor) -> Tensor:

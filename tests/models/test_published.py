@@ -202,7 +202,7 @@ def test_weights_without_the_unused_layers_load(weights: Weights) -> None:
 
 def refusal(weights: object, model: nn.Module | None = None) -> str:
     with pytest.raises(UserError) as caught:
-        load_published(weights, model)  # type: ignore[arg-type]
+        load_published(weights, model)
     message = str(caught.value)
     assert "\n" not in message
     return message

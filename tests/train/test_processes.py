@@ -56,10 +56,10 @@ def loaders(
     """Return the item numbers of each process's training batches, and of its validation batches part by part."""
     training, validation = [], []
     for rank in range(processes):
-        data = PhasedData(SimpleNamespace(), split, recipe)  # type: ignore[arg-type]  # nothing is read
+        data = PhasedData(SimpleNamespace(), split, recipe)  # nothing is read
         data.trainer = place(rank, processes)
-        training.append(data.train_dataloader().dataset.groups)  # type: ignore[attr-defined]
-        validation.append([loader.dataset.groups for loader in data.val_dataloader()])  # type: ignore[attr-defined]
+        training.append(data.train_dataloader().dataset.groups)
+        validation.append([loader.dataset.groups for loader in data.val_dataloader()])
     return training, validation
 
 

@@ -88,7 +88,7 @@ class PhasedData(pl.LightningDataModule):
         """Return how many of the epoch's batches a resumed trainer has done already."""
         if not self.trainer or not is_within_epoch(self.trainer):
             return 0
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]  # Lightning's types lack it
 
     def _load(
         self,

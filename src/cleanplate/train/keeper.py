@@ -157,7 +157,7 @@ class Keeper(Callback):
 
     def on_load_checkpoint(self, trainer: pl.Trainer, task: pl.LightningModule, checkpoint: State) -> None:
         """Find the place in the epoch again when a step takes in more or fewer items than it did."""
-        loops, data = checkpoint["loops"]["fit_loop"], trainer.datamodule  # type: ignore[attr-defined]
+        loops, data = checkpoint["loops"]["fit_loop"], trainer.datamodule  # type: ignore[attr-defined]  # Lightning's types lack it
         epoch, progress = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
         if epoch["started"] == epoch["processed"] or not isinstance(data, PhasedData):
             return

@@ -89,7 +89,7 @@ class Record(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Write everything down."""
-        if not isinstance(task, CleanplateTask) or not isinstance(data := trainer.datamodule, PhasedData):  # type: ignore[attr-defined]
+        if not isinstance(task, CleanplateTask) or not isinstance(data := trainer.datamodule, PhasedData):  # type: ignore[attr-defined]  # Lightning's types lack it
             raise TypeError("Record goes with CleanplateTask and PhasedData")
         row = self._row(trainer, task, data)
         faults = _gather(data.skipped.faults, trainer.world_size) if data.skipped else {}

@@ -260,4 +260,4 @@ class CleanplateTask(pl.LightningModule):
         return Tally(self.loss, self.depth, self.device)
 
     def _gather(self, x: Tensor) -> Tensor:
-        return self.all_gather(x) if self.trainer.world_size > 1 else x[None]  # type: ignore[return-value]
+        return self.all_gather(x) if self.trainer.world_size > 1 else x[None]  # type: ignore[return-value]  # of a tensor it is one

@@ -68,11 +68,13 @@ class Trial:
         with self.autocast:
             return self.task.losses(self.task.augmented(batch, epoch))[1]["loss"]
 
-    def step(self, numbered: tuple[int, Batch]) -> None:
-        """Take a whole training step."""
-        self.training_loss(numbered).backward()
+    def step(self, numbered: tuple[int, Batch]) -> Tensor:
+        """Take a whole training step, and return its loss."""
+        loss = self.training_loss(numbered)
+        loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
+        return loss.detach()
 
     @torch.no_grad()
     def validation_loss(self, held_out: Batch) -> float:
