@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import wait
+from multiprocessing.popen_spawn_posix import Popen
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -224,6 +225,26 @@ def be_killed_or_miss_the_other(place: Place, gone: Path) -> None:
 def test_one_that_is_killed_is_named_though_the_other_ended_first(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="process 1 of 2 was ended by SIGKILL, and the others with it"):
         run_in_processes(2, be_killed_or_miss_the_other, [tmp_path / "gone"])
+
+
+def be_killed(place: Place) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_one_that_is_killed_is_named_though_its_exit_code_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process closes its sentinel while it ends, and has no exit code for a moment longer."""
+    ours, known = Popen.poll, set[int]()
+
+    def late(self: Popen, flag: int = os.WNOHANG) -> int | None:
+        code = ours(self, flag)
+        if code is None or self.pid in known:
+            return code
+        known.add(self.pid)
+        return None if flag == os.WNOHANG else code
+
+    monkeypatch.setattr(Popen, "poll", late)
+    with pytest.raises(UserError, match="process 1 of 1 was ended by SIGKILL"):
+        run_in_processes(1, be_killed, [])
 
 
 def test_a_signal_stops_all_of_them(scenes: Path, tmp_path: Path) -> None:

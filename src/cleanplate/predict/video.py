@@ -20,6 +20,7 @@ from cleanplate.predict.clips import Clip, ClipFrame, ClipWriter
 from cleanplate.predict.match import PlateWatch
 from cleanplate.predict.predictor import Answer, Scene
 from cleanplate.predict.render import Background, put_onto, render_cutout, render_mask
+from cleanplate.predict.signals import postponed_signals
 from cleanplate.predict.sounds import Sound
 from cleanplate.progress import progress_bar
 from cleanplate.sheet import colour_depth, draw_depth_scale
@@ -66,9 +67,14 @@ def predict_video(
     sounds: list[Sound] = []
     with Clip(path) as clip:
         try:
-            with progress_bar() as progress, closing(_draw(scene, clip, tuple(kinds), background)) as parts:
+            with (
+                postponed_signals() as answer_signals,
+                progress_bar() as progress,
+                closing(_draw(scene, clip, tuple(kinds), background)) as parts,
+            ):
                 bar = progress.add_task(f"predicting {path.name}", total=clip.length or None)
                 for part in parts:
+                    answer_signals()
                     if isinstance(part, Sound):
                         sounds.append(part)
                         continue

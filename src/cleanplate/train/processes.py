@@ -146,9 +146,12 @@ def _wait_for(children: Sequence[BaseProcess]) -> list[BaseProcess]:
     """
     running = list(children)
     while running:
-        wait([child.sentinel for child in running])
-        failed = [child for child in running if child.exitcode]
-        running = [child for child in running if child.exitcode is None]
+        ended = wait([child.sentinel for child in running])
+        over = [child for child in running if child.sentinel in ended]
+        for child in over:
+            child.join()  # its sentinel closes before it has an exit code
+        running = [child for child in running if child not in over]
+        failed = [child for child in over if child.exitcode]
         if failed:
             by_signal = any(child.exitcode and child.exitcode < 0 for child in failed)
             return failed + _end(running, 0 if by_signal else GRACE)

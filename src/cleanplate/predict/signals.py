@@ -1,0 +1,43 @@
+"""Signals that wait for a good moment."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def postponed_signals() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C and SIGTERM wait until the function that this gives is called, which does what they would have done.
+
+    Their handlers raise. Raised while a queue takes a lock, that lock stays taken, and whoever closes the queue waits
+    for ever. A second signal does not wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    given = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in given.items() if callable(handler)}
+    came: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        restore()
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def answer() -> None:
+        if came:
+            number = came.pop()
+            handlers[signal.Signals(number)](number, None)
+
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield answer
+    finally:
+        restore()
+    answer()
