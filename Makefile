@@ -42,8 +42,8 @@ demo: venv
 	@echo "previews: demo/run/previews   curves: demo/run/curves   TensorBoard: $(BIN)/tensorboard --logdir demo/run/events"
 
 test: venv
-	@echo "==> running every test"
-	@$(BIN)/python -m pytest
+	@echo "==> running every test, a process on each core"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 bench: venv
 	@echo "==> measuring; benchmarks/results.json"
