@@ -221,10 +221,10 @@ def test_batch_size_that_is_said_to_fit_does(scenes: Path, tmp_path: Path, memor
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory that is kept")
 def test_memory_that_really_ends_is_one_line_with_a_batch_that_fits(scenes: Path, tmp_path: Path) -> None:
     recipe = small_recipe(phases=(Phase(size=256, epochs=1, batch_size=16),))
-    begin = (
+    begin = (  # what is kept in holes counts against a limit of addresses
         "import resource, sys, torch; from pathlib import Path; from cleanplate import Recipe, train, UserError\n"
         "from cleanplate.train import begin, engine\n"
-        "begin.keep_freed_memory = engine.keep_freed_memory = lambda: None\n"  # what is kept in holes counts against a limit of addresses
+        "begin.keep_freed_memory = engine.keep_freed_memory = lambda: None\n"
         "recipe = Recipe.model_validate_json(sys.argv[1])\n"
         "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 900_000_000,) * 2)\n"
