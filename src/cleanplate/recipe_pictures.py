@@ -64,6 +64,15 @@ class ContactShadow(Strict):
     darkness: Shares = (0.2, 0.6)
 
 
+class Clutter(Strict):
+    """Fill the plate with up to so many pieces of itself and of cutouts, turned, in any colours: a busy place."""
+
+    probability: Share = 0.4
+    pieces: int = Field(12, gt=0)
+    size: Shares = (0.06, 0.6)
+    """Of a piece's longer side, as a share of the frame's height."""
+
+
 class Composition(Strict):
     """How items are composed as they are needed, of plates and cutouts.
 
@@ -88,6 +97,7 @@ class Composition(Strict):
     """How many of the museum's figures there are, where no cutouts are given."""
     cut: Share = 0.3
     """The share of cutouts that may stand half outside the frame."""
+    clutter: Clutter | None = None
     recolour: Recolour | None = Recolour()
     fit: Fit | None = Fit()
     cast_shadow: CastShadow | None = CastShadow()

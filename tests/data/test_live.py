@@ -13,7 +13,7 @@ from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.pictures import write_picture
 from cleanplate.recipe import HeldOutSplit
-from cleanplate.recipe_pictures import CastShadow, Composition, ContactShadow, Fit, Recolour
+from cleanplate.recipe_pictures import CastShadow, Clutter, Composition, ContactShadow, Fit, Recolour
 
 PLAIN = Composition(items=60, recolour=None, fit=None, cast_shadow=None, contact_shadow=None)
 """Cutouts as they are, pasted and nothing else."""
@@ -197,6 +197,17 @@ def test_fitting_brings_a_cutout_nearer_to_the_plate(grey_room: Path, red_block:
     assert colours.numpy() == pytest.approx([175, 90, 90], abs=2)
 
 
+def test_clutter_stands_in_plate_and_frame_and_leaves_mask_and_all_other_draws(plates: Path, cutouts: Path) -> None:
+    clutter = Clutter(probability=0.5, pieces=4)
+    calm = LiveComposition(plates, cutouts, PLAIN).batch(range(60), 64, 1, 0)
+    busy = LiveComposition(plates, cutouts, changed(clutter=clutter)).batch(range(60), 64, 1, 0)
+    assert torch.equal(busy.mask, calm.mask)
+    filled = (busy.plate != calm.plate).flatten(1).any(1)
+    assert 0.3 < filled.float().mean() < 0.7
+    differs = (busy.frame != busy.plate).any(1)
+    assert not (differs & ~foreground(busy)).any()
+
+
 def test_without_cutouts_the_museums_figures_stand_in_the_plates(plates: Path) -> None:
     source = LiveComposition(plates, None, Composition(items=20, figures=5, empty=0))
     assert {name for names in source.cutouts() for name in names} <= {f"fg00{n}" for n in range(1, 6)}
@@ -215,6 +226,12 @@ def test_museum_cutouts_are_people_on_nothing() -> None:
         assert person.shape[0] > 40
         assert person[alpha == 255][:, :3].std() > 3
     assert not np.array_equal(people[0], museum_cutouts(1, seed=4, size=96)[0])
+
+
+def test_some_museum_cutouts_lie_or_sit() -> None:
+    shapes = [person.shape[0] / person.shape[1] for person in museum_cutouts(60, seed=3, size=64)]
+    assert 0.05 < sum(shape < 1 for shape in shapes) / 60 < 0.4
+    assert sum(shape > 1.8 for shape in shapes) / 60 > 0.3
 
 
 def test_the_fingerprint_knows_pictures_and_settings(grey_room: Path, red_block: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from cleanplate.data.card import Card
+from cleanplate.data.clutter import cluttered
 from cleanplate.data.compose import Placed, paste, read_usable, resize, trim
 from cleanplate.data.modest import Pictures
 from cleanplate.data.museum.cutouts import museum_cutouts
@@ -148,10 +149,12 @@ class LiveComposition:
         Everything is drawn as shares of the picture: at another size it is the same scene.
         """
         plate = self._see(self._plates[self._plate_of[index]], size, rng)
+        cutouts = [self._cutouts[number] for number in self._cutouts_of[index]]
+        plate = cluttered(plate, cutouts, self.settings.clutter, rng.spawn(1)[0])
         light = np.ones((size, size), np.float32)
         placed = []
-        for number in self._cutouts_of[index]:
-            cutout, x, y = self._place(self._cutouts[number], plate, rng)
+        for kept in cutouts:
+            cutout, x, y = self._place(kept, plate, rng)
             _cast_shadow(light, cutout, x, y, self.settings.cast_shadow, rng)
             _contact_shadow(light, cutout, x, y, self.settings.contact_shadow, rng)
             placed += _within(cutout, x, y, size)

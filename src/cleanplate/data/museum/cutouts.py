@@ -5,13 +5,18 @@ import numpy as np
 from cleanplate.data.museum.bodies import build_body
 from cleanplate.data.museum.camera import look
 from cleanplate.data.museum.light import Lamp, Light
-from cleanplate.data.museum.poses import draw_pose
+from cleanplate.data.museum.poses import draw_low_pose, draw_pose
 from cleanplate.data.museum.render import cut_out
 from cleanplate.data.museum.scene import figure_of
 from cleanplate.progress import track
 
 CUTOUT_KIND = 2
 """Beside the kinds of scene.py: keeps these draws apart from those of rooms and figures."""
+
+STANDING = 0.6
+"""The share that stands or walks; the others sit, kneel, crouch or bend."""
+LYING = 0.12
+"""The share that a camera sees lying."""
 
 
 def museum_cutouts(count: int, seed: int = 1, *, size: int = 192) -> list[np.ndarray]:
@@ -31,11 +36,16 @@ def museum_cutouts(count: int, seed: int = 1, *, size: int = 192) -> list[np.nda
 def _cutout(seed: int, number: int, size: int) -> np.ndarray:
     rng = np.random.default_rng([seed, CUTOUT_KIND, number])
     figure = figure_of(seed, number)
-    solids = build_body(figure, draw_pose(rng), (0.0, 0.0), float(rng.uniform(0, 2 * np.pi)))
-    middle, far = 0.6 * figure.height, float(rng.uniform(3, 6))
+    stands = rng.random() < STANDING
+    pose = draw_pose(rng) if stands else draw_low_pose(rng)
+    solids = build_body(figure, pose, (0.0, 0.0), float(rng.uniform(0, 2 * np.pi)))
+    middle, far = 0.6 * figure.height if stands else 0.4 * figure.height, float(rng.uniform(3, 6))
     eye = np.array([0.0, float(rng.uniform(1, 2.8)), -far])
     fov = 2 * np.degrees(np.arctan(0.76 * figure.height / far))
-    picture = cut_out(solids, look(eye, np.array([0.0, middle, 0.0]), 0, float(fov), size), _draw_light(rng))
+    lies = rng.random() < LYING
+    roll = float(rng.normal(90 * rng.choice([-1, 1]), 20) if lies else rng.normal(0, 6))
+    camera = look(eye, np.array([0.0, middle, 0.0]), roll, float(fov), size)
+    picture = cut_out(solids, camera, _draw_light(rng))
     rows, columns = np.flatnonzero(picture[..., 3].any(1)), np.flatnonzero(picture[..., 3].any(0))
     return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 

@@ -82,3 +82,28 @@ def draw_pose(rng: np.random.Generator) -> Pose:
         look=float(rng.normal(0, 0.4)),
         arms=arms,
     )
+
+
+def draw_low_pose(rng: np.random.Generator) -> Pose:
+    """Draw a pose of somebody who does not stand upright: sitting, kneeling, crouching, bending, or at full stretch."""
+    kind = rng.choice(["sit", "kneel", "crouch", "bend", "leap"], p=[0.4, 0.15, 0.15, 0.2, 0.1])
+    if kind == "sit":
+        swing, bend, lean = rng.uniform(1.2, 1.7, 2), rng.uniform(0.9, 1.9, 2), rng.normal(0, 0.2)
+    elif kind == "kneel":
+        swing, bend, lean = rng.uniform(-0.1, 0.2, 2), rng.uniform(1.5, 2.0, 2), rng.normal(0.1, 0.2)
+        if rng.random() < 0.5:  # on one knee
+            swing[0], bend[0] = rng.uniform(1.2, 1.6), rng.uniform(1.3, 1.7)
+    elif kind == "crouch":
+        swing, bend, lean = rng.uniform(1.7, 2.2, 2), rng.uniform(2.1, 2.5, 2), rng.uniform(0.2, 0.7)
+    elif kind == "bend":
+        swing, bend, lean = rng.uniform(-0.1, 0.4, 2), rng.uniform(0, 0.5, 2), rng.uniform(0.5, 1.5)
+    else:
+        swing, bend, lean = rng.uniform(-0.9, 1.1, 2), rng.uniform(0, 1.4, 2), rng.normal(0.1, 0.3)
+    left, right = rng.choice(list(ARMS), 2)
+    return draw_pose(rng)._replace(
+        swing=(float(swing[0]), float(swing[1])),
+        bend=(float(bend[0]), float(bend[1])),
+        spread=float(rng.uniform(0.02, 0.35)),
+        lean=float(lean),
+        arms=(_arm(rng, left), _arm(rng, right)),
+    )
