@@ -10,9 +10,9 @@ from pathlib import Path
 from cleanplate.errors import UserError
 from cleanplate.predict.predictor import Predictor
 from cleanplate.progress import say
+from cleanplate.signals import TERMINATED
 
 PORT = 8000
-TERMINATED = 128 + signal.SIGTERM
 PATIENCE = 5
 """Seconds that answers on their way have left when the server stops."""
 

@@ -10,6 +10,7 @@ import typer
 
 from cleanplate.cli.options import GENERAL, Json, OptionalData, Weights, tell, warn
 from cleanplate.errors import UserError
+from cleanplate.signals import TERMINATED
 
 
 def evaluate(
@@ -105,7 +106,7 @@ def _terminable() -> Iterator[None]:
         if not terminated:
             raise
         warn("; ".join(["stopped", *map(str, stop.args)]))
-        raise SystemExit(128 + signal.SIGTERM) from None
+        raise SystemExit(TERMINATED) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -20,10 +20,10 @@ from cleanplate.predict.clips import Clip, ClipFrame, ClipWriter
 from cleanplate.predict.match import PlateWatch
 from cleanplate.predict.predictor import Answer, Scene
 from cleanplate.predict.render import Background, put_onto, render_cutout, render_mask
-from cleanplate.predict.signals import postponed_signals
 from cleanplate.predict.sounds import Sound
 from cleanplate.progress import progress_bar
 from cleanplate.sheet import colour_depth, draw_depth_scale
+from cleanplate.signals import postponed_signals
 
 AHEAD = 8
 """Frames and packets of sound that may wait for the network."""

@@ -16,6 +16,7 @@ from cleanplate.files import remove_partial_files
 from cleanplate.progress import say
 from cleanplate.recipe import Recipe, differing_keys, require_seeds
 from cleanplate.recipes import load_recipe
+from cleanplate.signals import TERMINATED
 from cleanplate.train.begin import begin_run
 from cleanplate.train.engine import train_run
 from cleanplate.train.keeper import Stopped
@@ -23,8 +24,6 @@ from cleanplate.train.packs import make_packs
 from cleanplate.train.processes import Place, by_the_first, find_cluster, joined, run_in_processes
 from cleanplate.train.run import Run, best_row
 from cleanplate.train.state import State, newest_state
-
-TERMINATED = 128 + signal.SIGTERM
 
 
 class Stretch(NamedTuple):

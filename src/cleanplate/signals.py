@@ -1,10 +1,13 @@
-"""Signals that wait for a good moment."""
+"""Signals: what a process that they end says, and how they wait for a good moment."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code of a command that SIGTERM has ended."""
 
 
 @contextmanager

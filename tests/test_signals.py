@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cleanplate.predict.signals import postponed_signals
+from cleanplate.signals import postponed_signals
 
 HERE = os.getpid()
 
