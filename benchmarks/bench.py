@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,17 +77,17 @@ def row(name: str, unit: str, baseline: list[float], ours: list[float]) -> Row:
     }
 
 
-def bench_step(size: int) -> Row:
-    """Compare training steps of dsresnet."""
+def bench_step(name: str, size: int, network: str) -> Row:
+    """Compare training steps of a network with those of dsresnet."""
     batch = BATCHES[size]
-    seconds = in_turn("step", size, batch, rounds=7)
-    return row(f"train-{size}", "items/s", *([batch / second for second in side] for side in seconds))
+    seconds = in_turn("step", size, batch, None, network, rounds=7)
+    return row(name, "items/s", *([batch / second for second in side] for side in seconds))
 
 
-def bench_predict() -> Row:
-    """Compare prediction of one frame at a time whose plate stays."""
-    seconds = in_turn("predict", 224, rounds=25)
-    return row("predict-224", "frames/s", *([1 / second for second in side] for side in seconds))
+def bench_predict(name: str, network: str) -> Row:
+    """Compare prediction of one frame at a time whose plate stays, of a network with that of dsresnet."""
+    seconds = in_turn("predict", 224, network, rounds=25)
+    return row(name, "frames/s", *([1 / second for second in side] for side in seconds))
 
 
 def bench_memory() -> Row:
@@ -155,6 +156,10 @@ def describe_machine() -> str:
     return f"{model or platform.processor()}, {count_cores()} cores, {platform.platform()}"
 
 
+def _sized(name: str) -> dict[str, int]:
+    return {f"{name}-{size}": size for size in BATCHES}
+
+
 def main() -> None:
     """Measure every row, or those that are named, and write them down after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -165,10 +170,12 @@ def main() -> None:
         folder = Path(made)
         data = folder / "museum"
         rows: dict[str, Callable[[], Row]] = {
-            **{f"train-{size}": lambda size=size: bench_step(size) for size in BATCHES},
+            **{name: partial(bench_step, name, size, "dsresnet") for name, size in _sized("train").items()},
+            **{name: partial(bench_step, name, size, "platenet") for name, size in _sized("platenet").items()},
             "input-96": lambda: bench_input(data),
             "epoch-96": lambda: bench_epoch(data),
-            "predict-224": bench_predict,
+            "predict-224": partial(bench_predict, "predict-224", "dsresnet"),
+            "platenet-predict-224": partial(bench_predict, "platenet-predict-224", "platenet"),
             "memory-224": bench_memory,
             "cli-start": lambda: bench_start("cli-start", [sys.executable, "-m", "cleanplate", "--help"]),
             "import": lambda: bench_start("import", [sys.executable, "-c", "import cleanplate"]),
@@ -179,11 +186,11 @@ def main() -> None:
         if {"input-96", "epoch-96"} & set(wanted):
             make_museum(data, rooms=40, figures=30, frames=40, size=224, seed=1)
         results: list[Row] = []
-        print(f"{'':14}{'baseline':>10}{'ours':>10}  {'unit':10}{'ratio':>6}")
+        print(f"{'':21}{'baseline':>10}{'ours':>10}  {'unit':10}{'ratio':>6}")
         for name in wanted:
             results.append(found := rows[name]())
             cells = ["" if found[key] is None else str(found[key]) for key in ("baseline", "ours", "ratio")]
-            print(f"{name:14}{cells[0]:>10}{cells[1]:>10}  {found['unit']:10}{cells[2]:>6}", flush=True)
+            print(f"{name:21}{cells[0]:>10}{cells[1]:>10}  {found['unit']:10}{cells[2]:>6}", flush=True)
             options.json.write_text(json.dumps({"machine": describe_machine(), "rows": results}, indent=2) + "\n")
 
 

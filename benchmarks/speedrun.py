@@ -1,0 +1,108 @@
+"""How long until masks and depths are good: recipe `fast` beside `report-best`, float32 as written.
+
+    python benchmarks/speedrun.py --out speedrun --minutes 100
+
+A museum with MODEST's proportions (100 rooms, 100 figures, 10,000 frames, a random split), 160x160, from nothing. Good
+is a soft IoU of 0.92 and a batch RMSE of an eighth of the mean depth map's, on the 1,000 items kept for validation. Of
+`fast` the whole command counts, with start and packing; of `report-best` its epochs alone, and it is gone on with until
+it is there or its minutes are over. It may be stopped (Ctrl-C) and given again; it wants a quiet machine.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sides import AS_WRITTEN
+
+from cleanplate.data.museum import make_museum
+from cleanplate.evaluate import evaluate
+from cleanplate.recipe import Phase, RandomSplit, Recipe
+from cleanplate.recipes import load_recipe
+from cleanplate.train.fit import resume, train
+from cleanplate.train.run import Run
+
+SIZE, SOFT_IOU, SHARE = 160, 0.92, 1 / 8
+EPOCHS = 100
+"""Of the baseline's last phase: more than its minutes hold."""
+
+
+def train_fast(data: Path, run: Path, seed: int) -> dict[str, Any]:
+    """Train `fast` by the command line, and return its seconds and figures; an old run is looked up."""
+    kept = run.with_name(run.name + ".json")
+    if not kept.exists():
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "cleanplate", "train", "fast", "--data", str(data), "--run", str(run)]
+        subprocess.run([*command, "--set", f"seed={seed}"], check=True)
+        seconds = round(time.perf_counter() - start, 1)
+        scored = evaluate(run, data)
+        of_map = scored.references["mean_depth"]["batch_rmse"]
+        kept.write_text(json.dumps({"seed": seed, "seconds": seconds, **scored.metrics, "mean_depth_map": of_map}))
+    return json.loads(kept.read_text())
+
+
+def as_written(fast: Recipe) -> Recipe:
+    """Return `report-best` in float32, with the split of `fast` and a last phase without an end."""
+    recipe = load_recipe("report-best", [f"compute={json.dumps(AS_WRITTEN)}", "previews=0"])
+    assert isinstance(fast.split, RandomSplit)
+    *before, last = recipe.phases
+    phases = (*before, Phase(**{**last.model_dump(), "epochs": EPOCHS}))
+    return recipe.model_copy(update={"name": "report-best", "phases": phases, "split": fast.split})
+
+
+def go_on(recipe: Recipe, data: Path, run: Path, minutes: float, good_rmse: float) -> dict[str, Any]:
+    """Train the baseline epoch by epoch until it is good or its minutes are over, and return its last figures."""
+    while True:
+        rows = Run.open(run).rows() if (run / "metrics.csv").exists() else []
+        seconds = sum(row["seconds"] for row in rows)
+        good = bool(rows) and rows[-1]["size"] == SIZE and is_good(rows[-1], good_rmse, "validation/")
+        if good or seconds >= minutes * 60:
+            figures = {name: rows[-1][f"validation/{name}"] for name in ("iou", "soft_iou", "rmse", "batch_rmse")}
+            return {"good": good, "seconds": round(seconds, 1), "epochs": len(rows), **figures}
+        if run.exists():
+            resume(run, data, epochs_now=1)
+        else:
+            train(recipe, data, run=run, epochs_now=1)
+
+
+def is_good(figures: dict[str, Any], good_rmse: float, prefix: str = "") -> bool:
+    """Tell whether masks and depths are as good as is wanted."""
+    return figures[f"{prefix}soft_iou"] >= SOFT_IOU and figures[f"{prefix}batch_rmse"] <= good_rmse
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("speedrun"), help="where data set and runs go")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of `fast`")
+    parser.add_argument("--minutes", type=float, default=100, help="of the baseline; 0 leaves it out")
+    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "speedrun.json")
+    options = parser.parse_args()
+    data = options.out / "museum"
+    if not data.exists():
+        make_museum(data, rooms=100, figures=100, frames=100, size=SIZE, seed=1)
+    fast = [train_fast(data, options.out / f"fast-seed-{seed}", seed) for seed in options.seeds]
+    good_rmse = SHARE * fast[0]["mean_depth_map"]
+    result: dict[str, Any] = {"good": {"soft_iou": SOFT_IOU, "batch_rmse": good_rmse}, "fast": fast}
+    print(f"good is a soft IoU of {SOFT_IOU} and a batch RMSE of {good_rmse:.4f}")
+    for found in fast:
+        print(f"fast, seed {found['seed']}: {_describe(found)}, {'good' if is_good(found, good_rmse) else 'not good'}")
+    if options.minutes:
+        recipe = as_written(load_recipe("fast"))
+        result["baseline"] = found = go_on(recipe, data, options.out / "report-best", options.minutes, good_rmse)
+        print(f"report-best: {_describe(found)}, {'good' if found['good'] else 'not good'}")
+        ratio = found["seconds"] / statistics.median(run["seconds"] for run in fast)
+        result["ratio"] = round(ratio, 2)
+        print(f"{'' if found['good'] else 'at least '}{ratio:.1f} times as fast")
+    options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _describe(found: dict[str, Any]) -> str:
+    return f"{found['seconds']:.0f} s, soft IoU {found['soft_iou']:.4f}, batch RMSE {found['batch_rmse']:.4f}"
+
+
+if __name__ == "__main__":
+    main()
