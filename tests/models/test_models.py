@@ -104,6 +104,14 @@ def test_gradients_reach_every_parameter(model: nn.Module) -> None:
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
+@pytest.mark.parametrize(("mask", "side", "depth"), [(-30, 30, 1), (-30, -30, 2), (30, 30, 3), (30, -30, 3)])
+def test_platenets_depth_is_that_before_or_behind_an_outline(mask: float, side: float, depth: float) -> None:
+    model = create_model("platenet").eval()
+    nn.init.zeros_(model.head.weight)
+    model.head.bias.data = torch.tensor([mask, side, 1.0, 2.0, 3.0]).repeat_interleave(4)
+    torch.testing.assert_close(model(*pictures(1, 32, 64)).depth_logits, torch.full((1, 1, 32, 64), float(depth)))
+
+
 def test_mask_decoder_is_trained_alone_by_a_mask_loss() -> None:
     model = create_model("dsresnet")
     model(*pictures(2, 64, 64)).mask_logits.sum().backward()
