@@ -71,7 +71,7 @@ def test_functions_stay_functions_when_modules_of_their_names_are_imported() -> 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["train", "qick", "--data", "."], "qick: no such recipe; give a YAML file or one of general, "),
+        (["train", "qick", "--data", "."], "qick: no such recipe; give a YAML file or one of fast, general, "),
         (["train", "quick"], "--data is missing"),
         (["train"], "give a recipe"),
         (["train", "quick", "--resume", "."], "leave out RECIPE"),
