@@ -156,10 +156,6 @@ def describe_machine() -> str:
     return f"{model or platform.processor()}, {count_cores()} cores, {platform.platform()}"
 
 
-def _sized(name: str) -> dict[str, int]:
-    return {f"{name}-{size}": size for size in BATCHES}
-
-
 def main() -> None:
     """Measure every row, or those that are named, and write them down after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -170,8 +166,11 @@ def main() -> None:
         folder = Path(made)
         data = folder / "museum"
         rows: dict[str, Callable[[], Row]] = {
-            **{name: partial(bench_step, name, size, "dsresnet") for name, size in _sized("train").items()},
-            **{name: partial(bench_step, name, size, "platenet") for name, size in _sized("platenet").items()},
+            **{
+                f"{name}-{size}": partial(bench_step, f"{name}-{size}", size, network)
+                for name, network in (("train", "dsresnet"), ("platenet", "platenet"))
+                for size in BATCHES
+            },
             "input-96": lambda: bench_input(data),
             "epoch-96": lambda: bench_epoch(data),
             "predict-224": partial(bench_predict, "predict-224", "dsresnet"),

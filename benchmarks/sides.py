@@ -14,7 +14,7 @@ from published import make_published_step
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.losses import Target, create_loss
-from cleanplate.models import Network, create_model
+from cleanplate.models import create_model
 from cleanplate.models.ready import Normalise, ReadyModel
 from cleanplate.predict.torch_backend import TorchBackend
 from cleanplate.recipes import load_recipe
@@ -37,7 +37,7 @@ def make_step(
     compute = compute or (choose_compute(recipe, torch.device("cpu")) if way == "ours" else AS_WRITTEN)
     print(f"{way} at {size}x{size}: {', '.join(compute.values())}", file=sys.stderr)
     torch.manual_seed(0)
-    model, loss = arrange(_network(way, ours), compute), create_loss(recipe.loss)
+    model, loss = arrange(create_model(_network(way, ours)), compute), create_loss(recipe.loss)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=way == "ours")
     memory_format = torch.channels_last if compute["layout"] == "channels_last" else torch.contiguous_format
     plate, frame = (torch.rand(batch, 3, size, size).contiguous(memory_format=memory_format) for _ in range(2))
@@ -71,9 +71,10 @@ def make_predict(way: str, size: int, ours: str = "dsresnet") -> Callable[[], ob
     if way == "ours":
         keep_freed_memory()
     torch.manual_seed(0)
-    ready = ReadyModel(_network(way, ours), *(Normalise(PLAIN.mean, PLAIN.std) for _ in range(2)))
+    network = _network(way, ours)
+    ready = ReadyModel(create_model(network), *(Normalise(PLAIN.mean, PLAIN.std) for _ in range(2)))
     card = WeightsCard(
-        model="dsresnet", size=size, normalisation=Normalisation(plate=PLAIN, frame=PLAIN), depth=DepthMeaning()
+        model=network, size=size, normalisation=Normalisation(plate=PLAIN, frame=PLAIN), depth=DepthMeaning()
     )
     backend = TorchBackend(ready, card, exact=way == "baseline")
     plates, frames = np.random.default_rng(0).integers(0, 256, (2, 1, size, size, 3)).astype(np.uint8)
@@ -81,8 +82,8 @@ def make_predict(way: str, size: int, ours: str = "dsresnet") -> Callable[[], ob
     return lambda: backend(kept if way == "ours" else backend.keep_plates(plates), frames)
 
 
-def _network(way: str, ours: str) -> Network:
-    return create_model("dsresnet" if way == "baseline" else ours)
+def _network(way: str, ours: str) -> str:
+    return "dsresnet" if way == "baseline" else ours
 
 
 TASKS: dict[str, Callable[..., Callable[[], object]]] = {

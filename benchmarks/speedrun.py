@@ -21,7 +21,7 @@ from sides import AS_WRITTEN
 
 from cleanplate.data.museum import make_museum
 from cleanplate.evaluate import evaluate
-from cleanplate.recipe import Phase, RandomSplit, Recipe
+from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.train.fit import resume, train
 from cleanplate.train.run import Run
@@ -48,16 +48,15 @@ def train_fast(data: Path, run: Path, seed: int) -> dict[str, Any]:
 def as_written(fast: Recipe) -> Recipe:
     """Return `report-best` in float32, with the split of `fast` and a last phase without an end."""
     recipe = load_recipe("report-best", [f"compute={json.dumps(AS_WRITTEN)}", "previews=0"])
-    assert isinstance(fast.split, RandomSplit)
     *before, last = recipe.phases
-    phases = (*before, Phase(**{**last.model_dump(), "epochs": EPOCHS}))
+    phases = (*before, last.model_copy(update={"epochs": EPOCHS}))
     return recipe.model_copy(update={"name": "report-best", "phases": phases, "split": fast.split})
 
 
 def go_on(recipe: Recipe, data: Path, run: Path, minutes: float, good_rmse: float) -> dict[str, Any]:
     """Train the baseline epoch by epoch until it is good or its minutes are over, and return its last figures."""
     while True:
-        rows = Run.open(run).rows() if (run / "metrics.csv").exists() else []
+        rows = Run.open(run).rows() if run.exists() else []
         seconds = sum(row["seconds"] for row in rows)
         good = bool(rows) and rows[-1]["size"] == SIZE and is_good(rows[-1], good_rmse, "validation/")
         if good or seconds >= minutes * 60:

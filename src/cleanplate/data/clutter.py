@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from cleanplate.data.compose import resize
+from cleanplate.data.compose import resize, unpacked
 from cleanplate.data.recolour import recoloured
 from cleanplate.recipe_pictures import Clutter, Recolour
 
@@ -34,9 +34,7 @@ def cluttered(
         piece = cutouts[int(rng.integers(len(cutouts)))] if cutouts and of_plate < 0.5 else _patch(plate, rng)
         piece = np.rot90(piece, int(4 * turn))
         piece = resize(np.ascontiguousarray(piece), (low + large**2 * (high - low)) * size / max(piece.shape[:2]))
-        piece = piece[:size, :size].astype(np.float32)
-        piece[..., 3] /= 255
-        piece = recoloured(piece, ANY_COLOUR, rng)
+        piece = recoloured(unpacked(piece), ANY_COLOUR, rng)
         height, width = piece.shape[:2]
         x, y = round(across * (size - width)), round(down * (size - height))
         behind = plate[y : y + height, x : x + width]

@@ -306,6 +306,18 @@ def resize(picture: np.ndarray, factor: float) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
 
 
+def packed(cutout: np.ndarray) -> np.ndarray:
+    """Return a cutout as `Placed` has it in a quarter of the memory: colours multiplied by alpha, all of 0 to 255."""
+    return (cutout * np.array([1, 1, 1, 255], np.float32)).round().astype(np.uint8)
+
+
+def unpacked(cutout: np.ndarray) -> np.ndarray:
+    """Return a `packed` cutout as `Placed` has it."""
+    cutout = cutout.astype(np.float32)
+    cutout[..., 3] /= 255
+    return cutout
+
+
 def _write_cutout(folder: Path, name: str, cutout: np.ndarray) -> None:
     alpha = cutout[..., 3:]
     colours = cutout[..., :3] / np.maximum(alpha, 1 / 255)

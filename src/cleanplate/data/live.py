@@ -18,7 +18,7 @@ import torch
 
 from cleanplate.data.card import Card
 from cleanplate.data.clutter import cluttered
-from cleanplate.data.compose import Placed, paste, read_usable, resize, trim
+from cleanplate.data.compose import Placed, packed, paste, read_usable, resize, trim, unpacked
 from cleanplate.data.modest import Pictures
 from cleanplate.data.museum.cutouts import museum_cutouts
 from cleanplate.data.recolour import fitted, recoloured
@@ -68,7 +68,7 @@ class LiveComposition:
         self._plates = _Shelf(read_usable(plates, "plate", read_plate, self.skipped), read_plate, room)
         if cutouts is None:
             figures = enumerate(museum_cutouts(settings.figures))
-            drawn = ((Path(f"fg{number + 1:03d}"), _packed(trim(figure, keep))) for number, figure in figures)
+            drawn = ((Path(f"fg{number + 1:03d}"), packed(trim(figure, keep))) for number, figure in figures)
             self._cutouts = _Shelf(drawn, read_cutout, None)
             self._files = self._plates.paths  # figures are no files, and follow from the settings
         else:
@@ -180,8 +180,7 @@ class LiveComposition:
         size, wanted = len(plate), low + height * (high - low)
         factor = min(wanted * size / cutout.shape[0], size / cutout.shape[1])
         cutout = resize(cutout, factor)
-        cutout = (cv2.flip(cutout, 1) if mirror < 0.5 else cutout).astype(np.float32)
-        cutout[..., 3] /= 255
+        cutout = unpacked(cv2.flip(cutout, 1) if mirror < 0.5 else cutout)
         cutout = recoloured(cutout, self.settings.recolour, rng)
         cutout = fitted(cutout, plate, self.settings.fit, rng)
         outside = 0.5 if cut < self.settings.cut else 0.0
@@ -220,12 +219,7 @@ def _read_plate(path: Path, keep: int) -> np.ndarray:
 
 
 def _read_cutout(path: Path, keep: int) -> np.ndarray:
-    return _packed(trim(read_rgba(path), keep))
-
-
-def _packed(cutout: np.ndarray) -> np.ndarray:
-    """Return a cutout as `Placed` has it in a quarter of the memory: colours multiplied by alpha, all of 0 to 255."""
-    return (cutout * np.array([1, 1, 1, 255], np.float32)).round().astype(np.uint8)
+    return packed(trim(read_rgba(path), keep))
 
 
 def _within(cutout: np.ndarray, x: float, y: float, size: int) -> list[Placed]:
