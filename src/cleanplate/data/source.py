@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -207,6 +208,11 @@ class _Batches(Dataset[tuple[Batch | UserError, dict[int, str]]]):
         return None
 
 
+def _without_threads(_: int) -> None:
+    """Let a worker do all by itself: a fork has none of the threads that OpenCV had, and may wait for them for ever."""
+    cv2.setNumThreads(0)
+
+
 class BatchLoader(DataLoader[Batch]):
     """Load the items `indices` of a source, in that order, batch by batch; the last batch may be smaller.
 
@@ -244,6 +250,7 @@ class BatchLoader(DataLoader[Batch]):
             sampler=range(done, len(batches)),
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_without_threads,
         )
 
     def __len__(self) -> int:
