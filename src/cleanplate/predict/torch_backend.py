@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cleanplate.models.blocks import lay_out, set_fused
 from cleanplate.models.ready import Normalise, ReadyModel
+from cleanplate.predict.packed import pack_weights
 from cleanplate.weights import WeightsCard, load_weights
 
 TRIALS = 5
@@ -34,6 +35,8 @@ class TorchBackend:
             lay_out(self.model, torch.channels_last)
             if _bfloat16_is_faster(self.device):
                 self.model.compute_in(torch.bfloat16)
+            if self.device.type == "cpu":
+                pack_weights(self.model.model)
 
     @classmethod
     def load(cls, weights: Path | str, exact: bool = False) -> "TorchBackend":

@@ -1,0 +1,55 @@
+"""Convolutions whose weights are laid out once, not anew for each frame.
+
+oneDNN, which computes torch's convolutions on a CPU, wants weights in blocks. It makes them of torch's own layout in
+every call: in a network's deepest layers, of many weights and few pixels, that takes most of the time.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class PackedConv2d(nn.Module):
+    """A convolution for prediction, equal to the one it is made of; to be called without gradients.
+
+    Weights are laid out for pictures of one shape, and anew when the shape changes.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self._packed: tuple[torch.Size, Tensor] | None = None  # one name: threads see both change at once
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the convolution does of `(B, C, H, W)`."""
+        conv, packed = self.conv, self._packed
+        padding, stride, dilation = ([*map(int, sides)] for sides in (conv.padding, conv.stride, conv.dilation))
+        how = (padding, stride, dilation, conv.groups)
+        if packed is None or packed[0] != x.shape:
+            lay_out = torch._C._nn.mkldnn_reorder_conv2d_weight
+            weight = lay_out(conv.weight.detach().to_mkldnn(), *how, list(x.shape))  # type: ignore[call-arg]  # stub
+            packed = self._packed = x.shape, weight
+        return torch.ops.mkldnn._convolution_pointwise(x, packed[1], conv.bias, *how, "none", [], "")
+
+
+def pack_weights(model: nn.Module) -> None:
+    """Put a `PackedConv2d` in the place of each convolution, where this torch and processor have that."""
+    if _can_pack():
+        _replace_convolutions(model)
+
+
+def _replace_convolutions(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            setattr(module, name, PackedConv2d(child))
+        else:
+            _replace_convolutions(child)
+
+
+@torch.inference_mode()
+def _can_pack() -> bool:
+    """Tell by trying: torch compiles its networks with these functions, and promises nobody that they stay."""
+    conv, x = nn.Conv2d(16, 16, kernel_size=3, padding=1), torch.ones(1, 16, 4, 4)
+    try:
+        return torch.allclose(PackedConv2d(conv)(x), conv(x), atol=1e-5)
+    except (AttributeError, RuntimeError):
+        return False

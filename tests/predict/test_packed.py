@@ -1,0 +1,44 @@
+import pytest
+import torch
+from torch import nn
+
+from cleanplate.models import create_model
+from cleanplate.predict.packed import PackedConv2d, pack_weights
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_packed_convolution_is_the_convolution(kernel: int, dtype: torch.dtype) -> None:
+    conv = nn.Conv2d(16, 32, kernel, padding=kernel // 2).to(dtype).to(memory_format=torch.channels_last)
+    packed_conv = PackedConv2d(conv)
+    with torch.inference_mode():
+        for shape in [(1, 16, 8, 8), (1, 16, 1, 1), (3, 16, 8, 4), (1, 16, 8, 8)]:  # one after the other, and back
+            x = torch.randn(shape).to(dtype).contiguous(memory_format=torch.channels_last)
+            torch.testing.assert_close(packed_conv(x), conv(x))
+
+
+@pytest.mark.parametrize("network", ["dsresnet", "masknet", "platenet"])
+def test_a_network_answers_as_before(network: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(network).eval().to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        pictures = [torch.randn(1, 3, 64, 96).contiguous(memory_format=torch.channels_last) for _ in range(2)]
+        before = model(*pictures)
+        pack_weights(model)
+        after = model(*pictures)
+    is_packed = any(isinstance(module, PackedConv2d) for module in model.modules())
+    assert is_packed == torch.backends.mkldnn.is_available()
+    for one, other in zip(before, after, strict=True):
+        if one is None:
+            assert other is None
+        else:
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_torch_without_these_functions_does_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
+    model = create_model("masknet")
+    with pytest.raises(AttributeError):
+        PackedConv2d(nn.Conv2d(16, 16, 1))(torch.ones(1, 16, 4, 4))
+    pack_weights(model)
+    assert not any(isinstance(module, PackedConv2d) for module in model.modules())
