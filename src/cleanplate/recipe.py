@@ -21,7 +21,12 @@ MASK_LOSSES = ("bce", "dice", "ssim")
 LONGEST_NAME = 100
 
 
-class Sgd(_Strict):
+class _Optimizer(_Strict):
+    clip: float | None = Field(None, gt=0)
+    """A gradient whose norm is greater is scaled down to it; none is when left out."""
+
+
+class Sgd(_Optimizer):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"] = "sgd"
@@ -30,7 +35,7 @@ class Sgd(_Strict):
     weight_decay: float = Field(0, ge=0)
 
 
-class AdamW(_Strict):
+class AdamW(_Optimizer):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"]

@@ -201,6 +201,24 @@ def test_training_learns(optimizer: Sgd | AdamW, scenes: Path, tmp_path: Path) -
     assert trained.best["validation/iou"] > 0.8
 
 
+def test_a_clipped_gradient_moves_the_weights_by_the_rate_times_its_norm(scenes: Path, tmp_path: Path) -> None:
+    def trained(name: str, **settings: Any) -> dict[str, torch.Tensor]:
+        phases = (Phase(size=32, epochs=1, batch_size=1000),)  # a single step
+        recipe = small_recipe(optimizer=Sgd(momentum=0, **settings), phases=phases)
+        train(recipe, scenes, run=tmp_path / name)
+        return parameters(tmp_path / name)
+
+    start, freely = trained("start", lr=1e-30), trained("freely", lr=0.5)
+    learned = [name for name in start if name.endswith(("weight", "bias"))]
+
+    def moved(after: dict[str, torch.Tensor]) -> float:
+        return torch.cat([(after[name] - start[name]).flatten() for name in learned]).norm().item()
+
+    assert moved(freely) > 0.02
+    assert moved(trained("clipped", lr=0.5, clip=0.01)) == pytest.approx(0.5 * 0.01, rel=1e-3)
+    assert moved(trained("not-reached", lr=0.5, clip=1000)) == moved(freely)
+
+
 def test_network_of_mask_and_depth_learns_both(run: Path) -> None:
     first, *_, last = read_rows(run)
     assert float(last["train/loss"]) < 0.5 * float(first["train/loss"])

@@ -170,16 +170,18 @@ class CleanplateTask(pl.LightningModule):
         return losses["loss"]
 
     def on_after_backward(self) -> None:
-        """Count the step in, or leave it out where loss or gradient is not finite.
+        """Count the step in with its gradient clipped, or leave it out where loss or gradient is not finite.
 
         Raises:
             UserError: no more steps may be left out.
         """
         prediction, losses, batch = self._step
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        if not (losses["loss"] + torch.nn.utils.get_total_norm(gradients)).isfinite():
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        if not (losses["loss"] + norm).isfinite():
             self._leave_out(float(losses["loss"]), batch.indices.tolist())
             return
+        if clip := self.recipe.optimizer.clip:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), clip, norm)
         self.updating = True
         with torch.autocast(self.device.type, enabled=False):
             self.tallies["train"].update(prediction, losses, batch)
