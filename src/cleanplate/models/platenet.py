@@ -11,8 +11,8 @@ CELL = 2
 OVERVIEW = 64
 """Pixels a side at which the whole is looked at, whatever the pictures' size."""
 EPS = 1e-3
-"""Added to a channel's variance by the norms. After a ReLU some channels are nearly always 0; with the usual 1e-5 an item
-that wakes one is multiplied by 300 there, with this by 30 at most."""
+"""Added to a channel's variance by the norms. After a ReLU some channels are nearly always 0; with the usual 1e-5 an
+item that wakes one is multiplied by 300 there, with this by 30 at most."""
 
 
 class PlateNet(Network):
