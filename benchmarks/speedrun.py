@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sides import AS_WRITTEN
 
@@ -30,6 +30,22 @@ from cleanplate.train.run import Run
 SIZE, SOFT_IOU, SHARE = 160, 0.92, 1 / 8
 EPOCHS = 100
 """Of the baseline's last phase: more than its minutes hold."""
+
+
+class Quality(NamedTuple):
+    """How good masks and depths are to be, at least."""
+
+    soft_iou: float
+    batch_rmse: float
+
+    def reached(self, figures: dict[str, Any], prefix: str = "") -> bool:
+        """Tell whether they are."""
+        soft_iou, batch_rmse = (figures[f"{prefix}{name}"] for name in self._fields)
+        return bool(soft_iou >= self.soft_iou and batch_rmse <= self.batch_rmse)
+
+    def reached_in(self, row: dict[str, Any]) -> bool:
+        """Tell whether they are after an epoch, at `SIZE`."""
+        return row["size"] == SIZE and self.reached(row, "validation/")
 
 
 def train_fast(data: Path, run: Path, seed: int) -> dict[str, Any]:
@@ -54,12 +70,12 @@ def as_written(fast: Recipe) -> Recipe:
     return recipe.model_copy(update={"name": "report-best", "phases": phases, "split": fast.split})
 
 
-def go_on(recipe: Recipe, data: Path, run: Path, minutes: float, good_rmse: float) -> dict[str, Any]:
+def go_on(recipe: Recipe, data: Path, run: Path, minutes: float, wanted: Quality) -> dict[str, Any]:
     """Train the baseline epoch by epoch until it is good or its minutes are over, and return its last figures."""
     while True:
         rows = Run.open(run).rows() if run.exists() else []
         seconds = sum(row["seconds"] for row in rows)
-        good = bool(rows) and rows[-1]["size"] == SIZE and is_good(rows[-1], good_rmse, "validation/")
+        good = bool(rows) and wanted.reached_in(rows[-1])
         if good or seconds >= minutes * 60:
             figures = {name: rows[-1][f"validation/{name}"] for name in ("iou", "soft_iou", "rmse", "batch_rmse")}
             return {"good": good, "seconds": round(seconds, 1), "epochs": len(rows), **figures}
@@ -69,24 +85,15 @@ def go_on(recipe: Recipe, data: Path, run: Path, minutes: float, good_rmse: floa
             train(recipe, data, run=run, epochs_now=1)
 
 
-def seconds_until(run: Path, seconds: float, soft_iou: float, batch_rmse: float) -> float | None:
-    """Return after how many of a whole command's seconds a run was so good at `SIZE`; None if it never was."""
+def seconds_until(wanted: Quality, run: Path, seconds: float) -> float | None:
+    """Return after how many of a whole command's seconds a run was so good; None if it never was."""
     rows = Run.open(run).rows()
     passed = seconds - sum(row["seconds"] for row in rows)  # start and packing come first
     for row in rows:
         passed += row["seconds"]
-        if (
-            row["size"] == SIZE
-            and row["validation/soft_iou"] >= soft_iou
-            and row["validation/batch_rmse"] <= batch_rmse
-        ):
+        if wanted.reached_in(row):
             return round(passed, 1)
     return None
-
-
-def is_good(figures: dict[str, Any], good_rmse: float, prefix: str = "") -> bool:
-    """Tell whether masks and depths are as good as is wanted."""
-    return figures[f"{prefix}soft_iou"] >= SOFT_IOU and figures[f"{prefix}batch_rmse"] <= good_rmse
 
 
 def main() -> None:
@@ -100,27 +107,24 @@ def main() -> None:
     if not data.exists():
         make_museum(data, rooms=100, figures=100, frames=100, size=SIZE, seed=1)
     fast = [train_fast(data, options.out / f"fast-seed-{seed}", seed) for seed in options.seeds]
-    good_rmse = SHARE * fast[0]["mean_depth_map"]
-    result: dict[str, Any] = {"good": {"soft_iou": SOFT_IOU, "batch_rmse": good_rmse}, "fast": fast}
-    print(f"good is a soft IoU of {SOFT_IOU} and a batch RMSE of {good_rmse:.4f}")
+    wanted = Quality(SOFT_IOU, SHARE * fast[0]["mean_depth_map"])
+    result: dict[str, Any] = {"good": wanted._asdict(), "fast": fast}
+    print(f"good is a soft IoU of {SOFT_IOU} and a batch RMSE of {wanted.batch_rmse:.4f}")
     for found in fast:
-        print(f"fast, seed {found['seed']}: {_describe(found)}, {'good' if is_good(found, good_rmse) else 'not good'}")
+        print(f"fast, seed {found['seed']}: {_describe(found)}, {'good' if wanted.reached(found) else 'not good'}")
     if options.minutes:
         recipe = as_written(load_recipe("fast"))
-        result["baseline"] = found = go_on(recipe, data, options.out / "report-best", options.minutes, good_rmse)
+        result["baseline"] = found = go_on(recipe, data, options.out / "report-best", options.minutes, wanted)
         print(f"report-best: {_describe(found)}, {'good' if found['good'] else 'not good'}")
-        if all(is_good(run, good_rmse) for run in fast):
+        if all(wanted.reached(run) for run in fast):
             ratio = found["seconds"] / statistics.median(run["seconds"] for run in fast)
             result["ratio"] = round(ratio, 2)
             print(f"{'' if found['good'] else 'at least '}{ratio:.1f} times as fast")
-        as_good = [
-            seconds_until(
-                options.out / f"fast-seed-{run['seed']}", run["seconds"], found["soft_iou"], found["batch_rmse"]
-            )
-            for run in fast
-        ]
-        result["as_good_as_baseline_after"] = as_good
-        print(f"as good as the baseline is in the end after {', '.join(map(str, as_good))} s")
+        as_baseline = Quality(found["soft_iou"], found["batch_rmse"])
+        runs = [(options.out / f"fast-seed-{run['seed']}", run["seconds"]) for run in fast]
+        result["as_good_as_baseline_after"] = after = [seconds_until(as_baseline, *run) for run in runs]
+        told = ", ".join("never" if seconds is None else f"{seconds} s" for seconds in after)
+        print(f"as good as the baseline is in the end, after: {told}")
     options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -17,18 +17,19 @@ class PackedConv2d(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
+        padding, stride, dilation = ([*map(int, sides)] for sides in (conv.padding, conv.stride, conv.dilation))
+        self._how = padding, stride, dilation, conv.groups
         self._packed: tuple[torch.Size, Tensor] | None = None  # one name: threads see both change at once
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the convolution does of `(B, C, H, W)`."""
         conv, packed = self.conv, self._packed
-        padding, stride, dilation = ([*map(int, sides)] for sides in (conv.padding, conv.stride, conv.dilation))
-        how = (padding, stride, dilation, conv.groups)
         if packed is None or packed[0] != x.shape:
             lay_out = torch._C._nn.mkldnn_reorder_conv2d_weight
-            weight = lay_out(conv.weight.detach().to_mkldnn(), *how, list(x.shape))  # type: ignore[call-arg]  # stub
+            weight = conv.weight.detach().to_mkldnn()
+            weight = lay_out(weight, *self._how, list(x.shape))  # type: ignore[call-arg]  # its stub lacks the shape
             packed = self._packed = x.shape, weight
-        return torch.ops.mkldnn._convolution_pointwise(x, packed[1], conv.bias, *how, "none", [], "")
+        return torch.ops.mkldnn._convolution_pointwise(x, packed[1], conv.bias, *self._how, "none", [], "")
 
 
 def pack_weights(model: nn.Module) -> None:

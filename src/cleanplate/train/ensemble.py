@@ -27,8 +27,9 @@ class WeightEnsemble(Callback):
         """Put the mean in the place of the trained weights."""
         if not isinstance(task, CleanplateTask):
             raise TypeError("WeightEnsemble goes with CleanplateTask")
-        self.trained = {name: value.clone() for name, value in task.model.state_dict().items()}
-        for name, value in task.model.state_dict().items():
+        weights = task.model.state_dict()
+        self.trained = {name: value.clone() for name, value in weights.items()}
+        for name, value in weights.items():
             if value.is_floating_point():
                 value.lerp_(self.given[name].to(value.device), self.share)
 
