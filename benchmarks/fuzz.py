@@ -18,7 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from fuzzing import SECONDS, Finding, Tally, fuzz, make_readers
+from fuzz_readers import make_readers
+from fuzzing import SECONDS, Finding, Tally, fuzz
 
 from cleanplate.train.run import describe_environment
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fuzzing import chunk, png
+from fuzz_inputs import chunk, png
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

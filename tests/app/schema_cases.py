@@ -13,7 +13,7 @@ import cv2
 import hypothesis
 import numpy as np
 import schemathesis
-from fuzzing import chunk, png
+from fuzz_inputs import chunk, png
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from fuzzing import chunk, png
+from fuzz_inputs import chunk, png
 from scenes import draw_room, draw_wall
 from schema_cases import SVG, noise, wide_png
 
