@@ -50,9 +50,12 @@ def answer(done: tuple[int, str, str]) -> dict:
 
 
 def interrupt_when(
-    arguments: list[str | Path], ready: Callable[[], bool], number: int = signal.SIGINT
+    arguments: list[str | Path], ready: Callable[[], bool], number: int, *, alone: bool = False
 ) -> tuple[int, str, str]:
-    """Start a command, send it a signal, Ctrl-C by default, once `ready`, and return how it ended."""
+    """Start a command, send it a signal once `ready`, and return how it and all its processes ended.
+
+    As a terminal does, the signal goes to every process of the command, or to the first `alone`.
+    """
     command = [sys.executable, "-m", "cleanplate", *map(str, arguments)]
     child = subprocess.Popen(
         command,
@@ -66,6 +69,6 @@ def interrupt_when(
     while child.poll() is None and not ready():
         with suppress(subprocess.TimeoutExpired):
             child.wait(0.02)
-    os.killpg(child.pid, number)  # as a terminal does: to every process of the command
+    (os.kill if alone else os.killpg)(child.pid, number)
     out, err = child.communicate(timeout=60)
     return child.returncode, out, err

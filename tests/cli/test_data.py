@@ -1,8 +1,10 @@
 """The commands that make, check and measure data sets."""
 
 import json
+import signal
 from pathlib import Path
 
+import pytest
 from commands import Call, answer, fault, interrupt_when, process
 
 
@@ -43,10 +45,28 @@ def test_full_disk_while_making_data_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_while_rendering_leaves_nothing(tmp_path: Path) -> None:
-    ending = interrupt_when(
-        ["data", "museum", tmp_path / "museum", "--rooms", "500", "--workers", "2"],
-        lambda: any(tmp_path.glob(".museum.partial-*/bg_fg/*")),
+def rendered_until(number: int, out: Path, *, alone: bool = False) -> tuple[int, str, str]:
+    """Start to render rooms into `out`, send a signal once there are frames, and return how it ended."""
+    return interrupt_when(
+        ["data", "museum", out, "--rooms", "5000", "--workers", "2"],
+        lambda: any(out.parent.glob(".museum.partial-*/bg_fg/*")),
+        number,
+        alone=alone,
     )
-    assert ending == (130, "", "cleanplate: stopped\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_while_rendering_leaves_nothing(number: int, code: int, tmp_path: Path) -> None:
+    assert rendered_until(number, tmp_path / "museum") == (code, "", "cleanplate: stopped\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_to_one_process_ends_all(tmp_path: Path) -> None:
+    assert rendered_until(signal.SIGTERM, tmp_path / "museum", alone=True)[0] == 143
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_goes_on_when_rendering_is_killed(tmp_path: Path) -> None:
+    code, _, _ = rendered_until(signal.SIGKILL, tmp_path / "museum", alone=True)  # waits for all that could write
+    assert code == -signal.SIGKILL
+    assert not (tmp_path / "museum").exists()

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from cleanplate.errors import UserError
 from cleanplate.predict.predictor import Predictor
 from cleanplate.progress import say
-from cleanplate.signals import TERMINATED
 
 PORT = 8000
 PATIENCE = 5
@@ -25,7 +23,7 @@ def serve(
     size: int | None = None,
     tell: Callable[[str], None] = say,
 ) -> None:
-    """Serve the page and the HTTP API, until Ctrl-C or SIGTERM.
+    """Serve the page and the HTTP API until Ctrl-C or SIGTERM, which take effect once answers under way are sent.
 
     Args:
         weights: a run folder or a weights file.
@@ -37,7 +35,6 @@ def serve(
     Raises:
         UserError: weights, host or port are at fault, or what the page needs is not installed.
         KeyboardInterrupt: after Ctrl-C.
-        SystemExit: after SIGTERM; the code is 143.
     """
     try:
         import python_multipart  # noqa: F401  (FastAPI wants it)
@@ -50,23 +47,14 @@ def serve(
         raise UserError(f"the page needs {error.name}; pip install 'cleanplate[app]'") from None
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # who sends a faulty body is told, nobody else
     with _listen(host, port) as listener:
-        before = signal.signal(signal.SIGTERM, _terminate)
-        try:
-            limits = Limits()
-            service = Service(Predictor.load(weights, size), Path(weights).resolve().name, limits)
-            app = create_app(service, limits, hosts=[host])
-            settings = uvicorn.Config(
-                app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=PATIENCE
-            )
-            tell(_address(host, listener.getsockname()[1]))
-            uvicorn.Server(settings).run(sockets=[listener])  # on a signal it ends, and sends it to itself again
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(*_: object) -> None:
-    say("stopped")
-    raise SystemExit(TERMINATED)
+        limits = Limits()
+        service = Service(Predictor.load(weights, size), Path(weights).resolve().name, limits)
+        app = create_app(service, limits, hosts=[host])
+        settings = uvicorn.Config(
+            app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=PATIENCE
+        )
+        tell(_address(host, listener.getsockname()[1]))
+        uvicorn.Server(settings).run(sockets=[listener])  # on a signal it ends, and sends it to itself again
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """The command table: each command is a plain function of the package, with its arguments read from the command line."""
 
 import errno
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -16,10 +17,21 @@ from cleanplate.cli.serving import serve
 from cleanplate.cli.training import compare, experiments, lr_range, recipes, train
 from cleanplate.cli.use import evaluate, plate, predict
 from cleanplate.errors import UserError
+from cleanplate.signals import TERMINATED
 
 
 class _Stopped(Exception):  # noqa: N818  (no error)
-    """Ctrl-C, with what the user may do next."""
+    """Ctrl-C or SIGTERM, with what the user may do next."""
+
+
+class _Termination:
+    """SIGTERM, which ends the work as Ctrl-C does: nothing is left half-written."""
+
+    came = False
+
+    def __call__(self, *_: object) -> None:
+        self.came = True
+        raise KeyboardInterrupt
 
 
 class _Commands(TyperGroup):
@@ -64,7 +76,13 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a fault of the user's ends in one line and exit code 2."""
-    sys.exit(_run(lambda: app(arguments, prog_name="cleanplate", standalone_mode=False)))
+    termination = _Termination()
+    before = signal.signal(signal.SIGTERM, termination)
+    try:
+        code = _run(lambda: app(arguments, prog_name="cleanplate", standalone_mode=False))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    sys.exit(TERMINATED if code == _INTERRUPTED and termination.came else code)
 
 
 def _run(command: Callable[[], Any]) -> int:
@@ -80,10 +98,11 @@ def _run(command: Callable[[], Any]) -> int:
         warn(f"{error.filename or 'writing'}: {error.strerror}; {_MACHINE_FAULTS[error.errno]}")
     except _Stopped as stop:
         warn("; ".join(["stopped", *map(str, stop.args)]))
-        return 130
+        return _INTERRUPTED
     return 2
 
 
+_INTERRUPTED = 130
 _MACHINE_FAULTS = {
     errno.ENOSPC: "make room and try again",
     errno.EDQUOT: "make room and try again",

@@ -1,16 +1,12 @@
 """Commands that score a network and put it to use."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cleanplate.cli.options import GENERAL, Json, OptionalData, Weights, tell, warn
+from cleanplate.cli.options import GENERAL, Json, OptionalData, Weights, tell
 from cleanplate.errors import UserError
-from cleanplate.signals import TERMINATED
 
 
 def evaluate(
@@ -84,31 +80,8 @@ def predict(
     """
     from cleanplate.predict.pictures import predict as predict_pictures
 
-    with _terminable():
-        predicted = predict_pictures(weights, plate, frames, out=out, size=size, onto=onto, only=only)
+    predicted = predict_pictures(weights, plate, frames, out=out, size=size, onto=onto, only=only)
     tell(as_json, predicted, f"{predicted.out}: {len(predicted.files)} files of {predicted.frames} frames")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, with files that play; the exit code is 143."""
-    terminated = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal terminated
-        terminated = True
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if not terminated:
-            raise
-        warn("; ".join(["stopped", *map(str, stop.args)]))
-        raise SystemExit(TERMINATED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def plate(
