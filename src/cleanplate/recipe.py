@@ -165,8 +165,6 @@ class Recipe(_Strict):
     optimizer: Annotated[Sgd | AdamW, Field(discriminator="name")] = Sgd()
     schedule: Annotated[Constant | Plateau | Step | OneCycle, Field(discriminator="name")] = Plateau()
     phases: tuple[Phase, ...] = Field(min_length=1)
-    given_share: float = Field(0, ge=0, lt=1)
-    """Of the weights that a training was given in those that are judged and written down after each epoch."""
     composition: Composition = Composition()
     """How items are composed, where plates are given."""
     mismatch: Mismatch = Mismatch()

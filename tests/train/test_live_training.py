@@ -10,13 +10,12 @@ import pytest
 import torch
 from trainings import RECIPE, assert_same, equal_weights, parameters, send, small_recipe
 
-from cleanplate import UserError, compare, evaluate, resume, train
+from cleanplate import UserError, compare, resume, train
 from cleanplate.data.live import LiveComposition
 from cleanplate.data.module import PhasedData
 from cleanplate.data.split import split_items
-from cleanplate.recipe import Phase, Sgd
+from cleanplate.recipe import Sgd
 from cleanplate.recipe_pictures import Composition, Mismatch
-from cleanplate.train.run import Run, best_row
 from cleanplate.weights import load_weights
 
 COMPOSED = {"composition": Composition(items=60, figures=8)}
@@ -105,33 +104,6 @@ def test_a_run_starts_from_given_weights_with_their_normalisation(
     assert all(torch.allclose(before[name], after[name], atol=1e-4) for name in learned)
     assert load_weights(run)[1].normalisation == load_weights(teacher)[1].normalisation
     assert environment(run)["init"] == str(teacher / "weights.safetensors")
-
-
-def test_weights_are_the_mean_of_the_given_and_the_trained_ones_while_training_goes_on_from_its_own(
-    teacher: Path, scenes: Path, tmp_path: Path
-) -> None:
-    alone = small_recipe(phases=(Phase(size=32, epochs=3, batch_size=6),))
-    mixed = alone.model_copy(update={"given_share": 0.25})
-    train(alone, scenes, init=teacher, run=tmp_path / "alone")
-    train(mixed, scenes, init=teacher, run=tmp_path / "mixed", epochs_now=2)
-    resume(tmp_path / "mixed")
-    given = parameters(teacher)
-    for epoch in ("001", "002", "003"):
-        trained, found = (
-            parameters(tmp_path / name / "epochs" / f"{epoch}.safetensors") for name in ("alone", "mixed")
-        )
-        for name, value in found.items():
-            expected = torch.lerp(trained[name], given[name], 0.25) if value.is_floating_point() else trained[name]
-            assert torch.equal(value, expected), name
-    scored = evaluate(tmp_path / "mixed", scenes).metrics["iou"]
-    assert best_row(Run.open(tmp_path / "mixed").rows())["validation/iou"] == pytest.approx(scored, abs=1e-6)
-
-
-def test_a_share_of_given_weights_is_said_to_be_ignored_where_none_are_given(
-    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train(small_recipe(given_share=0.5), scenes, run=tmp_path / "run")
-    assert "given_share is ignored" in capsys.readouterr().err
 
 
 def test_a_run_from_given_weights_goes_on_without_them(

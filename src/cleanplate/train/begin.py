@@ -40,8 +40,6 @@ def begin_run(
     """
     keep_freed_memory()  # before the trial of precision and layout, which is to measure what will be
     start = load_initial(init, recipe)
-    if recipe.given_share and start is None:
-        say("note: given_share is ignored: no weights are given (--init)")
     folder = given.open(recipe, packed=pack)
     _say_composition(recipe.composition, given, folder)
     split = split_items(folder, recipe.split)

@@ -22,7 +22,6 @@ from cleanplate.losses import loss_needs_depth
 from cleanplate.recipe import Recipe
 from cleanplate.train.compute import arrange, keep_freed_memory
 from cleanplate.train.display import Display
-from cleanplate.train.ensemble import WeightEnsemble
 from cleanplate.train.keeper import Keeper, Stopped
 from cleanplate.train.memory import describe_misfit, is_out_of_memory
 from cleanplate.train.previews import preview_items
@@ -73,19 +72,15 @@ def train_run(
         recipe=recipe.name,
     )
     task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
-    ensemble = []
     if run.initial.exists():
-        given_weights = load_weights(run.initial)[0].state_dict()
-        task.model.load_state_dict(given_weights)
-        if recipe.given_share:
-            ensemble = [WeightEnsemble(given_weights, recipe.given_share)]
+        task.model.load_state_dict(load_weights(run.initial)[0].state_dict())
     arrange(task.model, {"kernels": "plain", **environment})  # before there were others, nothing was said
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
     data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]), skipped)
     record = Record(run, card, preview_items(split, recipe.previews).tolist())
     keeper = Keeper(run, recipe, record, stop_at=stop_at, epochs_now=epochs_now)
     shown = [Display(record)] if place.rank == 0 else []
-    trainer = _trainer(recipe, environment, place, [record, *shown, *ensemble, keeper])
+    trainer = _trainer(recipe, environment, place, [record, *shown, keeper])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch.jit|torch.optim.lr_scheduler|torchmetrics")
         _fit(trainer, task, data, state, run)
