@@ -27,7 +27,7 @@ from cleanplate.train.compute import choose_compute, keep_freed_memory
 from cleanplate.train.trial import Trial
 
 HERE = Path(__file__).parent
-RECIPE, SIZE, BATCH, STEPS, STRETCH = "report-rmse-bce-dice", 96, 2, 300, 30
+RECIPE, SIZE, BATCH, STEPS, STRETCH = "report-rmse-bce-dice", 96, 16, 300, 30
 SEEDS = (1, 2, 3)
 
 
