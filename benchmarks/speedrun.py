@@ -11,6 +11,7 @@ it is there or another epoch would take longer than its minutes. Whether good is
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -52,6 +53,8 @@ def train_fast(data: Path, run: Path, seed: int) -> dict[str, Any]:
     """Train `fast` by the command line, and return its seconds and figures; an old run is looked up."""
     kept = run.with_name(run.name + ".json")
     if not kept.exists():
+        shutil.rmtree(run, ignore_errors=True)  # of a training that was broken off
+        shutil.rmtree(data / "packs", ignore_errors=True)  # packing counts, for each seed
         start = time.perf_counter()
         command = [sys.executable, "-m", "cleanplate", "train", "fast", "--data", str(data), "--run", str(run)]
         subprocess.run([*command, "--set", f"seed={seed}"], check=True)

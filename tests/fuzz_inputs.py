@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from onnx_files import integer_elsewhere, make_onnx
+from onnx_files import integer_elsewhere, make_monocular, make_onnx
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.data.modest import FIELDS
@@ -181,6 +181,7 @@ class Weights(NamedTuple):
 
 
 ONNX = [make_onnx(CARD.model_dump_json())]
+MONOCULARS = [make_monocular(), make_monocular((32, 64))]
 ONNX_WORDS = [
     *(b"plate", b"mask", b"depth", b"Cast", b"Expand", b"Loop", b"ai.onnx.ml", b"location", b"\x70\x01", b"\x08\x00"),
     *(b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\x7f", b"\xff" * 9 + b"\x01", b"\x1a\x00" * 500, b"NaN", b"[" * 300),

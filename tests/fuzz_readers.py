@@ -16,6 +16,7 @@ from fuzz_inputs import (
     ITEMS,
     ITEMS_WORDS,
     JPEGS,
+    MONOCULARS,
     NETWORK,
     ONNX,
     ONNX_WORDS,
@@ -43,7 +44,7 @@ from hypothesis import strategies as st
 
 from cleanplate.data.card import read_card, write_card
 from cleanplate.data.check import check
-from cleanplate.data.label_depth import read_description
+from cleanplate.data.label_depth import DepthNetwork, Monocular, read_description
 from cleanplate.data.modest import FIELDS, ModestFolder
 from cleanplate.data.pack import read_pack_card
 from cleanplate.pictures import read_bitmap, read_depth, read_mask, read_rgb, read_rgba
@@ -123,6 +124,12 @@ def _read_network(path: Path) -> None:
     assert Predictor.load(path).with_plate(picture)(picture).mask.shape == (32, 64)
 
 
+def _read_monocular(path: Path) -> None:
+    picture = np.arange(32 * 64 * 3, dtype=np.uint8).reshape(32, 64, 3)
+    depth = Monocular(path, DepthNetwork.model_validate(NETWORK | {"size": 32}))(picture)
+    assert depth is None or depth.shape == (32, 64)
+
+
 def make_readers(folder: Path) -> dict[str, Reader]:
     """Return every reader by its name; `folder` is for making what they are fed with."""
     weights = Weights.make(folder)
@@ -170,5 +177,6 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         Reader("video", "a.mp4", mutated(films, VIDEO_WORDS), _read_video),
         Reader("weights", "w.safetensors", weight_files, load_weights),
         Reader("onnx", "w.onnx", mutated(ONNX, ONNX_WORDS) | networks(), _read_network),
+        Reader("monocular", "w.onnx", mutated(MONOCULARS, ONNX_WORDS), _read_monocular),
     ]
     return {reader.name: reader for reader in readers}

@@ -1,4 +1,4 @@
-"""ONNX files of the form that `cleanplate export` writes, made with nothing of cleanplate's."""
+"""ONNX files of the form that `cleanplate export` writes, and monocular ones, made with nothing of cleanplate's."""
 
 from collections.abc import Sequence
 
@@ -37,6 +37,17 @@ def make_onnx(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     helper.set_model_props(model, {} if card is None else {"cleanplate": card})
     return model.SerializeToString()
+
+
+def make_monocular(sides: tuple[object, object] = ("h", "w")) -> bytes:
+    """Return a monocular network whose depth is the mean of the channels that it is given."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["picture"], ["answer"], axes=[1], keepdims=0)],
+        "tiny",
+        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, *sides])],
+        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, None)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
 
 
 def integer(value: int) -> TensorProto:

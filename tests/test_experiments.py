@@ -98,6 +98,9 @@ def test_faults_are_named(scenes: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_experiment_is_not_gone_on_with(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "experiment.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"experiment\.json: cannot be read \(no table\)"):
+        run_experiment("losses-mask", scenes, out=tmp_path)
     (tmp_path / "experiment.json").write_text(json.dumps({"experiment": "report", "scale": 1}))
     with pytest.raises(UserError, match="was begun with another experiment and data and scale and seeds"):
         run_experiment("losses-mask", scenes, out=tmp_path)

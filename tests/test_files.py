@@ -105,3 +105,16 @@ def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a")
     with pytest.raises(UserError, match=r"a: cannot be read \(not a file\); give a file"):
         read_file(tmp_path / "a", "missing")
+
+
+def test_two_writers_do_not_share_a_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, here = tmp_path / "card.yaml", os.getpid()
+
+    def another_writes(number: int) -> None:
+        monkeypatch.setattr(os, "fsync", lambda number: None)
+        monkeypatch.setattr(os, "getpid", lambda: here + 1)
+        write_bytes(path, b"of another process")
+
+    monkeypatch.setattr(os, "fsync", another_writes)
+    write_bytes(path, b"whole", durable=True)
+    assert path.read_bytes() == b"whole"

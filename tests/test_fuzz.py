@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cleanplate.errors import UserError
 
 TABLES = ("recipe", "card", "depth_network", "file_map", "items")
-READERS = (*TABLES, "png", "jpeg", "bitmap", "cutout", "pack", "zip", "video", "weights", "onnx")
+READERS = (*TABLES, "png", "jpeg", "bitmap", "cutout", "pack", "zip", "video", "weights", "onnx", "monocular")
 INPUTS = 500 // len(READERS)
 
 

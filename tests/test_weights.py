@@ -12,7 +12,7 @@ import cleanplate.weights
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.errors import UserError
 from cleanplate.models import create_model
-from cleanplate.weights import WeightsCard, load_weights, save_weights
+from cleanplate.weights import WeightsCard, find_run, load_weights, save_weights
 
 STATISTICS = ChannelStatistics(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 CARD = WeightsCard(
@@ -81,6 +81,18 @@ def test_general_means_the_weights_of_the_package(
         UserError, match=r"none\.safetensors: this installation has no weights of its own; give weights"
     ):
         load_weights("general")
+
+
+def test_general_is_no_run_folder_even_where_there_is_one_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "general").mkdir()
+    (tmp_path / "run").mkdir()
+    assert find_run("general") is None
+    assert find_run("run") == Path("run")
+    assert find_run(tmp_path / "general") == tmp_path / "general"
+    assert find_run("run.safetensors") is None
 
 
 def test_run_folder_means_its_best_weights(weights: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cleanplate.data.mixed import share_out
 from cleanplate.data.opening import Given, open_data
-from cleanplate.data.source import BatchLoader, DataSet
+from cleanplate.data.source import BatchLoader, DataSet, Skipped
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import Target
@@ -26,7 +26,7 @@ from cleanplate.recipe import Recipe
 from cleanplate.references import References
 from cleanplate.sheet import COMPARISON, colour_depth, draw_sheet
 from cleanplate.train.run import Run
-from cleanplate.weights import find_weights
+from cleanplate.weights import find_run, find_weights
 
 BATCH_SIZE = 32
 """Items at a time where no recipe says how many."""
@@ -121,16 +121,17 @@ def evaluate(
     started = time.perf_counter()
     folder = open_data(data)
     predictor = Predictor.load(weights, size, exact=True)
-    run = Run.open(weights) if Path(weights).is_dir() else None
+    run = Run.open(path) if (path := find_run(weights)) else None
     references = References.load(run.references) if run else None
     parts, batch_size = _what_to_score(folder, run, predictor.size)
+    skipped = Skipped(len(folder)) if run and run.recipe().on_bad_item == "skip" else None
     tallies, lowest = {}, list[tuple[float, int]]()
     for part, indices in parts.items():
         tallies[part] = _Tally(folder.card.depth.near, folder.card.depth.far)
         if native:
             groups = _native(folder, indices, predictor, references)
         else:
-            groups = _at_size(folder, indices, predictor, references, batch_size)
+            groups = _at_size(folder, indices, predictor, references, batch_size, skipped)
         for scored in track(groups, len(indices) if native else -(-len(indices) // batch_size), f"scoring {part}"):
             tallies[part].update(scored, references)
             scores = iou(_tensor(scored.masks), scored.target.mask, scored.target.valid).tolist()
@@ -144,7 +145,7 @@ def evaluate(
         weights=str(find_weights(weights)),
         data=str(folder.path),
         size=None if native else predictor.size,
-        items=sum(map(len, parts.values())),
+        items=sum(map(len, parts.values())) - (len(skipped.faults) if skipped else 0),
         metrics=total.network.compute(),
         parts={part: tally.network.compute() for part, tally in tallies.items()} if own_data else {},
         references=total.references() if references else {},
@@ -166,7 +167,9 @@ def _what_to_score(folder: DataSet, run: Run | None, size: int) -> tuple[dict[st
         say("the data set of its training: scoring the items kept for validation")
         parts = split_items(trained_on, recipe.split).parts
         own = {part: share_out(trained_on, items)[0][1] for part, items in parts.items()}
-        return {part: items for part, items in own.items() if len(items)}, batch_size
+        if not (scored := {part: items for part, items in own.items() if len(items)}):
+            raise UserError(f"{folder.path}: none of it is what {run.path} is validated by; score another set")
+        return scored, batch_size
     return {"all": np.arange(len(folder))}, batch_size
 
 
@@ -184,9 +187,17 @@ def _trained_on(folder: DataSet, run: Run, recipe: Recipe) -> DataSet | None:
 
 
 def _at_size(
-    folder: DataSet, indices: np.ndarray, predictor: Predictor, references: References | None, batch_size: int
+    folder: DataSet,
+    indices: np.ndarray,
+    predictor: Predictor,
+    references: References | None,
+    batch_size: int,
+    skipped: Skipped | None,
 ) -> Iterator[_Scored]:
-    for batch in BatchLoader(folder, indices, size=predictor.size, batch_size=batch_size):
+    loader = BatchLoader(
+        folder, indices, size=predictor.size, batch_size=batch_size, skipped=skipped, may_lose_batches=True
+    )
+    for batch in loader:
         plates, frames = (pictures.permute(0, 2, 3, 1).numpy() for pictures in (batch.plate, batch.frame))
         masks, depths = predictor.backend(predictor.backend.keep_plates(plates), frames)
         mean_depths = references.depth(len(masks), masks.shape[1:]) if references else None

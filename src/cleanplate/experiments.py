@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cleanplate.compare.report import Comparison, Section, Table, compare
+from cleanplate.data.card import explain
 from cleanplate.data.module import steps_before
 from cleanplate.data.opening import open_data
 from cleanplate.data.source import DataSet
@@ -161,6 +164,8 @@ def _claim(path: Path, settings: dict) -> None:
         return
     try:
         begun = json.loads(file.read_text())
+        if not isinstance(begun, dict):
+            raise ValueError("no table")
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read ({error}); remove the folder or give another --out") from None
     differing = [key for key, value in settings.items() if begun.get(key) != value]
@@ -186,7 +191,10 @@ def _range_test(recipe: Recipe, sweeps: Sequence[str], data: Path | str, scale: 
     recipe = scaled(recipe, scale).model_copy(update={"name": name, "phases": (first,)})
     answer_file = path / "lr_range.json"
     if answer_file.exists():
-        answer = LrRange.model_validate_json(answer_file.read_text())
+        try:
+            answer = LrRange.model_validate_json(answer_file.read_bytes())
+        except ValidationError as error:
+            raise UserError(f"{answer_file}: {explain(error)}; remove it, and the test is taken again") from None
     else:
         shutil.rmtree(path, ignore_errors=True)
         answer = lr_range(recipe, data, sweeps=sweeps, out=path)

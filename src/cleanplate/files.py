@@ -24,7 +24,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
         content: all of it.
         durable: return only when it is on the disk, where even a loss of power leaves it.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")  # no two processes write to one
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -105,7 +105,9 @@ def require_folder(path: Path | str, what: str = "folder") -> Path:
 
 
 def require_vacant(path: Path) -> None:
-    """Refuse to write over a folder that holds something."""
+    """Refuse to write over a folder that holds something, or one that cannot be replaced."""
+    if not path.name:
+        raise UserError(f"{path}: the folder that one works in cannot be replaced; give the name of a new one")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; choose another name or remove it first")
 

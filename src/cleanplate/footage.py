@@ -18,7 +18,7 @@ from cleanplate.predict.predictor import Predictor
 from cleanplate.progress import say, track
 from cleanplate.references import count, open_mask, sweep
 from cleanplate.sheet import COMPARISON, draw_sheet
-from cleanplate.weights import find_weights
+from cleanplate.weights import find_run, find_weights
 
 THRESHOLDS = np.arange(2, 128)
 """The differences, of 255, that are tried."""
@@ -68,7 +68,7 @@ def evaluate_footage(
     """
     started = time.perf_counter()
     sequences = find_footage(footage)
-    predictor = Predictor.load(weights, size)
+    predictor = Predictor.load(weights, size, exact=True)
     counts, lowest = {}, list[tuple[float, str, str]]()
     for name, sequence in sequences.items():
         counts[name], shots = _count(name, sequence, predictor)
@@ -80,7 +80,8 @@ def evaluate_footage(
         of["difference"] = of["difference"][:, best]
     threshold = int(THRESHOLDS[best])
     tables = {who: {name: figures(of[who]) for name, of in counts.items()} for who in ("network", *REFERENCES)}
-    folder_out = Path(out) if out else Path(weights) / "evaluation" if Path(weights).is_dir() else None
+    run = find_run(weights)
+    folder_out = Path(out) if out else run / "evaluation" if run else None
     return FootageEvaluation(
         weights=str(find_weights(weights)),
         size=predictor.size,

@@ -190,6 +190,12 @@ def read_depth(path: Path) -> np.ndarray:
     return depth if depth.dtype == np.uint16 else depth.astype(np.uint16) * 257
 
 
+def require_picture_name(path: Path, option: str) -> None:
+    """Tell the user of an option whose picture has a name of no picture."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"{option} {path}: is no name of a picture; end it in .png")
+
+
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a grey, RGB or RGBA array as a whole file; the suffix says the format (JPEG at quality 95)."""
     write_bytes(path, encode(picture, path.suffix))

@@ -74,6 +74,12 @@ def find_weights(path: Path | str) -> Path:
     return require_file(path, "no such weights; give a run folder or a .safetensors file")
 
 
+def find_run(path: Path | str) -> Path | None:
+    """Return the run folder that `path` means, as `find_weights` has it; None for a file and for `general`."""
+    path = Path(path)
+    return path if path != Path(GENERAL) and path.is_dir() else None
+
+
 def load_weights(path: Path | str) -> tuple[Network, WeightsCard]:
     """Load a network, in evaluation mode and float32, and its card from what `find_weights` takes.
 

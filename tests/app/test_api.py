@@ -207,6 +207,11 @@ def test_file_name_that_is_a_path_is_refused(name: str, client: TestClient) -> N
     assert refusal(answer) == (422, "frame: its file name is a path; send the name alone")
 
 
+@pytest.mark.parametrize("name", ["Bild 1\u202fPM.png", "\U0001f468\u200d\U0001f469.png", "ohne Endung"])
+def test_file_name_of_any_signs_serves(name: str, client: TestClient) -> None:
+    assert send(client, "/api/predict", {**PAIR, "frame": (name, PAIR["frame"], "image/png")}).status_code == 200
+
+
 # Faulty requests
 
 

@@ -1,6 +1,8 @@
 """The command line as a whole: help, imports, and one line for whatever is at fault."""
 
 import inspect
+import json
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from commands import FAST, Call, fault
 
 import cleanplate as cleanplate_package
 from cleanplate.cli import app
+from cleanplate.cli.options import tell
+from cleanplate.train.fit import Trained
 
 HEAVY = ("torch", "cv2", "matplotlib", "pytorch_lightning", "kornia", "tensorboard")
 
@@ -101,6 +105,9 @@ def test_functions_stay_functions_when_modules_of_their_names_are_imported() -> 
         (["experiments", "lossses", "--data", "."], "lossses: no such experiment; there are losses-mask"),
         (["experiments", "report", "--data", "nowhere"], "nowhere: this data set folder does not exist"),
         (["data", "check", "nowhere"], "nowhere: this data set folder does not exist"),
+        (["data", "museum", "."], ".: the folder that one works in cannot be replaced; give the name of a new one"),
+        (["train", "quick", "--data", "nowhere", "--run", "."], ".: the folder that one works in cannot be replaced"),
+        (["data", "stats", "nowhere", "--sheet", "sheet"], "--sheet sheet: is no name of a picture; end it in .png"),
         (["data", "museum", "out", "--size", "33"], "33 is not a multiple of 32"),
         (["lr-range", "quick"], "--data is missing: give a data set folder"),
         (["experiments", "report"], "Missing option '--data'"),
@@ -115,6 +122,12 @@ def test_fault_of_the_users_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert text in fault(cleanplate(*arguments))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_that_is_no_number_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"validation/loss": math.nan, "validation/iou": 0.5}
+    tell(True, Trained(run="run", epochs=1, best=row, seconds=1, items_per_second=None), "")
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["best"] == {**row, "validation/loss": None}
 
 
 def test_a_terminal_that_is_gone_is_one_line() -> None:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper
+from onnx_files import integer_elsewhere, make_monocular
 
 from cleanplate.cli import main
 from cleanplate.data.check import check
@@ -25,16 +26,8 @@ def write_network(
     folder: Path, sides: tuple[object, object] = ("h", "w"), name: str = "tiny", **described: object
 ) -> Path:
     """A network whose depth is the mean of the channels that it is given, and its description."""
-    mean = helper.make_node("ReduceMean", ["picture"], ["answer"], axes=[1], keepdims=0)
-    graph = helper.make_graph(
-        [mean],
-        "tiny",
-        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, *sides])],
-        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, None)],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     path = folder / f"{name}.onnx"
-    onnx.save(model, path)
+    path.write_bytes(make_monocular(sides))
     path.with_suffix(".yaml").write_text(yaml.safe_dump(PLAIN | described))
     return path
 
@@ -187,3 +180,13 @@ def test_the_command(slopes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert stop.value.code == 2
     assert "none.onnx: no such network" in capsys.readouterr().err
     assert cv2.imread(str(slopes / "depth" / "a.png"), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+
+
+@pytest.mark.parametrize("location", ["beside.bin", "../secret.bin", "/etc/passwd", "*/_ORT_MEM_ADDR_/*"])
+def test_a_network_with_parts_in_other_files_is_refused(location: str, tmp_path: Path) -> None:
+    network = write_network(tmp_path)
+    model = onnx.load(network)
+    model.graph.initializer.append(integer_elsewhere(location))
+    network.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=r"tiny\.onnx: keeps parts of itself in other files, which are not read; use a"):
+        Monocular(network, read_description(network))

@@ -4,9 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cleanplate.data import statistics
 from cleanplate.data.card import read_card
 from cleanplate.data.modest import ModestFolder
-from cleanplate.data.statistics import normalisation_of, stats
+from cleanplate.data.source import Skipped
+from cleanplate.data.statistics import measure, normalisation_of, stats
 from cleanplate.errors import UserError
 from cleanplate.pictures import read_rgb, write_picture
 
@@ -73,3 +75,13 @@ def test_pictures_of_one_colour_can_be_normalised(tmp_path: Path) -> None:
     normalisation = normalisation_of(ModestFolder(tmp_path))
     assert normalisation.frame.std == (1e-5, 1e-5, 1e-5)
     assert read_card(tmp_path).normalisation == normalisation
+
+
+def test_a_set_of_which_nothing_looked_at_can_be_read_is_refused(
+    own_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "SAMPLE", 2)
+    for path in (own_dataset / "bg_fg").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="none of 2 items looked at can be read"):
+        measure(ModestFolder(own_dataset), Skipped(1000))

@@ -11,6 +11,7 @@ from scenes import draw_wall
 
 from cleanplate import UserError, clean_plate, cli
 from cleanplate.pictures import read_rgb, write_picture
+from cleanplate.predict import plate as plate_module
 from cleanplate.predict.plate import make_plate, spread
 
 SHAPE = (60, 80)
@@ -107,3 +108,17 @@ def test_footage_at_fault_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"end it in \.png"):
         make_plate(tmp_path / "two", tmp_path / "plate.mp4")
     assert not (tmp_path / "plate.png").exists()
+
+
+def test_a_folder_of_large_pictures_keeps_to_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shots").mkdir()
+    for number in range(20):
+        write_picture(tmp_path / "shots" / f"{number:02d}.png", np.full((32, 32, 3), 100, np.uint8))
+    monkeypatch.setattr(plate_module, "MAX_BYTES", 5 * 32 * 32 * 3)
+    assert make_plate(tmp_path / "shots", tmp_path / "plate.png").frames == 5
+
+
+def test_a_long_film_with_few_key_frames_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = write_film(tmp_path / "film.mp4", 50)
+    monkeypatch.setattr(plate_module, "LONG", 10)
+    assert make_plate(film, tmp_path / "plate.png", samples=40).frames >= 20

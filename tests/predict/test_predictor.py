@@ -287,11 +287,30 @@ def test_patterns_are_looked_up(mask_weights: Path, scene: Path) -> None:
         ({"onto": "none.png"}, "none.png: no such picture"),
         ({"only": ["masks"]}, "--only masks: is none of mask, cutout"),
         ({"only": ["onto"]}, "--only onto: give the background as well"),
+        ({"only": ["mask"], "onto": "#00ff00"}, "--onto: --only mask leaves it out; add --only onto"),
+        ({"only": ["depth"], "frames": ["film.mp4"]}, "--only depth: of a video there are mask, cutout, depth_colour"),
         ({"frames": ["*.tif"]}, r"\*.tif: no file has such a name"),
     ],
 )
-def test_wishes_at_fault_are_refused(arguments: dict, text: str, mask_weights: Path, scene: Path) -> None:
+def test_wishes_at_fault_are_refused(
+    arguments: dict, text: str, mask_weights: Path, scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").touch()
     frames = arguments.pop("frames", [scene / "frames"])
     with pytest.raises(UserError, match=text):
         predict(mask_weights, scene / "plate.png", frames, out=scene / "out", **arguments)
     assert not (scene / "out").exists()
+
+
+def test_depth_alone_of_a_network_without_it_is_refused(mask_weights: Path, scene: Path) -> None:
+    with pytest.raises(UserError, match=r"--only depth: .* answer with none, or not in metres; leave --only out"):
+        predict(mask_weights, scene / "plate.png", [scene / "frames"], out=scene / "no depth", only=["depth"])
+
+
+def test_a_scene_keeps_no_more_of_a_large_frame_than_its_plate_takes(mask_weights: Path) -> None:
+    plate, frame = np.zeros((64, 64, 3), np.uint8), np.zeros((512, 512, 3), np.uint8)
+    answer_frame = Predictor.load(mask_weights, 32).with_plate(plate)
+    answer_frame(frame)
+    kept = [value for value in vars(answer_frame).values() if isinstance(value, np.ndarray)]
+    assert sum(picture.nbytes for picture in kept) <= 3 * plate.nbytes

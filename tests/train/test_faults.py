@@ -2,9 +2,11 @@
 
 import csv
 import errno
+import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -15,13 +17,14 @@ from pathlib import Path
 import pytest
 import torch
 from scenes import PLAIN, write_scenes
-from trainings import RECIPE, STEPS, assert_same, equal_weights, parameters, read_rows, small_recipe, states
+from trainings import RECIPE, STEPS, assert_same, equal_weights, parameters, read_rows, send, small_recipe, states
 
-from cleanplate import Recipe, UserError, resume, train
+from cleanplate import Recipe, UserError, evaluate, resume, train
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.split import split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.recipe import Phase, Sgd
+from cleanplate.train import record
 from cleanplate.train.run import Run
 from cleanplate.train.state import read_state
 
@@ -58,7 +61,7 @@ def test_a_run_whose_states_are_all_damaged_starts_anew(unbroken: Path, tmp_path
     assert_same(run, unbroken)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"{}", b'{"data": "."}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"{}", b'{"data": "."}', b"[" * 100_000])
 def test_a_damaged_environment_is_one_line(content: bytes, unbroken: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(unbroken, tmp_path / "run"))
     (run / "environment.json").write_bytes(content)
@@ -66,8 +69,17 @@ def test_a_damaged_environment_is_one_line(content: bytes, unbroken: Path, tmp_p
         resume(run)
 
 
+@pytest.mark.parametrize(("key", "value"), [("normalisation", {}), ("devices", "2"), ("threads", 0), ("depth", [])])
+def test_an_environment_of_wrong_values_is_one_line(key: str, value: object, unbroken: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(unbroken, tmp_path / "run"))
+    file = run / "environment.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(UserError, match=rf"environment\.json: {key}.*; the run folder is damaged"):
+        resume(run)
+
+
 @pytest.mark.parametrize("name", ["metrics.csv", "times.csv"])
-@pytest.mark.parametrize("content", [b"", b"text", b"\xff", b"epoch,phase\n1,1\n", b"epoch\n1\nx\n"])
+@pytest.mark.parametrize("content", [b"", b"text", b"\xff", b"epoch,phase\n1,1\n", b"epoch\n1\nx\n", b"epoch,lr\n1"])
 def test_damaged_figures_are_one_line(content: bytes, name: str, unbroken: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(unbroken, tmp_path / "run"))
     (run / name).write_bytes(content)
@@ -286,6 +298,34 @@ def test_an_item_that_cannot_be_read_can_be_left_out(workers: int, part: str, tm
     train(recipe, data, run=tmp_path / "whole")
     assert not equal_weights(tmp_path / "run", tmp_path / "whole") or part == "seen"
     assert read_rows(tmp_path / "run") != read_rows(tmp_path / "whole")
+
+
+def test_a_batch_of_nothing_but_such_an_item_is_left_out_of_validation_and_evaluation(tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "data", plates=20)
+    recipe = small_recipe(split={"kind": "random"}, on_bad_item="skip")
+    batch = len(split_items(ModestFolder(data), recipe.split).parts["seen"]) - 1  # the last item is alone
+    recipe = recipe.model_copy(update={"phases": (Phase(size=32, epochs=1, batch_size=batch),)})
+    name = name_of_an_item(data, recipe, "seen")
+    with broken_file(data / "bg_fg" / f"{name}.png"):
+        train(recipe, data, run=tmp_path / "run")
+        found = evaluate(tmp_path / "run", data)
+    assert found.items == batch
+    assert found.metrics["iou"] == pytest.approx(float(read_rows(tmp_path / "run")[0]["validation/iou"]), rel=1e-6)
+
+
+def test_a_fault_before_the_first_step_after_a_resume_is_told_as_it_is(
+    scenes: Path, tmp_path: Path, on_call: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run = tmp_path / "run"
+    on_call(2, lambda: send(signal.SIGTERM))  # within an epoch
+    with pytest.raises(SystemExit):
+        train(RECIPE, scenes, run=run)
+    monkeypatch.setattr(record, "Events", fail)
+    with pytest.raises(OSError, match="No space left"):
+        resume(run)
 
 
 def test_more_than_one_item_of_a_hundred_is_too_much_to_leave_out(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 from scenes import write_scenes
 from trainings import RECIPE, assert_same, read_rows, send, small_recipe
 
-from cleanplate import UserError, compare, evaluate, resume, train
+from cleanplate import Recipe, UserError, compare, evaluate, resume, train
+from cleanplate.data.mixed import share_out
 from cleanplate.data.opening import Given
 from cleanplate.data.split import split_items
-from cleanplate.recipe import AdamW, Phase
+from cleanplate.recipe import AdamW, Phase, RandomSplit
 from cleanplate.recipe_pictures import Composition, Exposure, Mismatch
 
 MIXED = small_recipe(
@@ -110,3 +111,15 @@ def test_an_evaluation_on_its_data_set_scores_what_was_held_out_of_it(
     said = capsys.readouterr().err
     assert "gone: this folder of plates does not exist" in said
     assert "all items are scored, those of its training too" in said
+
+
+def test_a_data_set_with_none_of_the_items_kept_for_validation_is_refused(scenes: Path, tmp_path: Path) -> None:
+    def composed_alone(recipe: Recipe) -> bool:
+        mixed = Given.of(scenes, scenes / "bg", None).open(recipe)
+        return not any(len(share_out(mixed, items)[0][1]) for items in split_items(mixed, recipe.split).parts.values())
+
+    splits = (RandomSplit(kind="random", items_per_part=1, seed=seed) for seed in range(50))
+    recipes = (small_recipe(composition=MIXED.composition, split=split) for split in splits)
+    train(next(filter(composed_alone, recipes)), scenes, plates=scenes / "bg", run=tmp_path / "run")
+    with pytest.raises(UserError, match=r"none of it is what .*run is validated by; score another set"):
+        evaluate(tmp_path / "run", scenes)

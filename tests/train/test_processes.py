@@ -24,6 +24,7 @@ from scenes import write_scenes
 from trainings import parameters, read_rows, small_recipe
 
 from cleanplate import Recipe, UserError, resume, train
+from cleanplate.compare.summary import Loaded
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import PhasedData, steps_per_epoch
 from cleanplate.data.source import shuffled
@@ -112,6 +113,7 @@ def test_one_process_writes_and_each_epoch_stands_once(pair: Path) -> None:
     assert [row["steps"] for row in read_rows(pair)] == ["3", "6", "9"]
     assert len(list((pair / "events").iterdir())) == 1
     assert not list(pair.rglob(".*"))
+    assert Loaded(pair).items_seen() == [24, 48, 72]
 
 
 def test_the_effective_batch_and_what_is_left_out_are_said(

@@ -1,8 +1,10 @@
 """A run that is stopped, killed or harmed goes on, and ends with what it would have had."""
 
+import math
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -16,6 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALA
 from trainings import RECIPE, STEPS, assert_same, back_to, equal_weights, read_rows, send, small_recipe, states
 
 from cleanplate import Recipe, UserError, resume, train
+from cleanplate.recipe import Phase
+from cleanplate.train import engine
+from cleanplate.train.display import Display
 from cleanplate.train.run import best_row
 from cleanplate.train.state import read_state
 
@@ -23,6 +28,12 @@ from cleanplate.train.state import read_state
 def test_last_three_states_and_the_best_are_kept(unbroken: Path) -> None:
     rows = [{name: float(value) for name, value in row.items() if value} for row in read_rows(unbroken)]
     assert set(states(unbroken)) == {16, 22, 28, int(best_row(rows)["steps"])}
+
+
+def test_the_best_epoch_is_none_whose_loss_is_no_number() -> None:
+    rows = [{"epoch": epoch, "phase": 1, "validation/loss": loss} for epoch, loss in enumerate([math.nan, 0.5, 0.7], 1)]
+    assert best_row(rows)["epoch"] == 2
+    assert best_row(rows[::-1])["epoch"] == 2
 
 
 def test_schedule_lowers_the_rate_and_keeps_it_in_the_next_phase(unbroken: Path) -> None:
@@ -253,8 +264,66 @@ def test_a_smaller_batch_goes_on_at_the_same_place(scenes: Path, tmp_path: Path,
     assert read_rows(run)[0]["steps"] == str(2 + (26 // 3 - 2 * 2))
 
 
+def test_the_bar_goes_on_where_the_epoch_was_left(
+    scenes: Path, tmp_path: Path, on_call: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[tuple[float, float | None]]()
+
+    class Watched(Display):
+        def on_train_batch_end(self, *args: Any) -> None:
+            super().on_train_batch_end(*args)
+            seen.append((self.bar.tasks[0].completed, self.bar.tasks[0].total))
+            assert time.perf_counter() - self.started < 60
+
+    on_call(2, lambda: send(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        train(RECIPE, scenes, run=tmp_path / "run")
+    monkeypatch.setattr(engine, "Display", Watched)
+    resume(tmp_path / "run", epochs_now=1)
+    assert seen == [(3, 4), (4, 4)]
+
+
+def test_a_place_in_an_epoch_is_found_again_where_phases_were_parted(
+    scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+    one = RECIPE.model_copy(update={"phases": (Phase(size=32, epochs=2, batch_size=6),)})
+    on_call(6, lambda: send(signal.SIGTERM))  # in the second epoch
+    with pytest.raises(SystemExit):
+        train(one, scenes, run=run)
+    halves = (Phase(size=32, epochs=1, batch_size=6), Phase(size=32, epochs=1, batch_size=3))
+    (run / "recipe.yaml").write_text(one.model_copy(update={"phases": halves}).to_yaml())
+    resume(run, take="file")
+    assert [row["steps"] for row in read_rows(run)] == ["4", str(6 + (26 // 3 - 2 * 2))]
+
+
+def test_settings_of_the_optimiser_that_have_changed_count(unbroken: Path, tmp_path: Path) -> None:
+    run, same = back_to(16, unbroken, tmp_path / "run"), back_to(16, unbroken, tmp_path / "same")
+    edit(run, "momentum: 0.9", "momentum: 0.1")
+    resume(run, take="file")
+    resume(same)
+    assert_same(same, unbroken)
+    assert not equal_weights(run, same)
+
+
+def test_what_the_recipe_says_of_computing_counts_after_a_change(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, arranged = back_to(16, unbroken, tmp_path / "run"), list[str]()
+    monkeypatch.setattr(engine, "arrange", lambda model, compute: arranged.append(compute["layout"]))
+    edit(run, "layout: contiguous", "layout: channels_last")
+    resume(run, take="file")
+    assert arranged == ["channels_last"]
+
+
 @pytest.mark.parametrize(
-    ("old", "new"), [("model: masknet", "model: dsresnet"), ("loss: bce", "loss: dice"), ("share: 0.2", "share: 0.3")]
+    ("old", "new"),
+    [
+        ("model: masknet", "model: dsresnet"),
+        ("loss: bce", "loss: dice"),
+        ("share: 0.2", "share: 0.3"),
+        ("name: sgd\n  lr: 0.5\n  momentum: 0.9", "name: adamw\n  lr: 0.5"),
+    ],
 )
 def test_what_cannot_change_within_a_run_is_refused(old: str, new: str, unbroken: Path, tmp_path: Path) -> None:
     run = back_to(16, unbroken, tmp_path / "run")

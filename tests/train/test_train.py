@@ -19,6 +19,7 @@ from trainings import equal_weights, parameters, read_rows, small_recipe
 from cleanplate import UserError, train
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.module import PhasedData
+from cleanplate.data.opening import open_data
 from cleanplate.data.split import split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.losses import LOSSES, loss_needs_depth
@@ -28,6 +29,7 @@ from cleanplate.recipe_pictures import Composition, Exposure, Mismatch
 from cleanplate.train.fit import Trained, resume
 from cleanplate.train.run import best_row
 from cleanplate.train.task import CleanplateTask
+from cleanplate.train.trial import Trial
 from cleanplate.weights import load_weights
 
 METRICS = {"loss", "iou", "soft_iou", "rmse", "batch_rmse", "mae", "aligned_rmse", "abs_rel", "delta_1.25"}
@@ -217,6 +219,17 @@ def test_a_clipped_gradient_moves_the_weights_by_the_rate_times_its_norm(scenes:
     assert moved(freely) > 0.02
     assert moved(trained("clipped", lr=0.5, clip=0.01)) == pytest.approx(0.5 * 0.01, rel=1e-3)
     assert moved(trained("not-reached", lr=0.5, clip=1000)) == moved(freely)
+
+
+def test_a_step_that_is_tried_is_clipped_as_one_of_a_training(scenes: Path) -> None:
+    recipe = small_recipe(optimizer=Sgd(momentum=0, lr=0.5, clip=0.01))
+    folder = open_data(scenes)
+    trial = Trial(recipe, folder, split_items(folder, recipe.split))
+    before = [parameter.detach().clone() for parameter in trial.task.model.parameters()]
+    trial.step(next(trial.batches(recipe.phases[0])))
+    after = trial.task.model.parameters()
+    moved = torch.cat([(new - old).flatten() for old, new in zip(before, after, strict=True)]).norm().item()
+    assert moved == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
 def test_network_of_mask_and_depth_learns_both(run: Path) -> None:

@@ -160,7 +160,7 @@ def create_app(service: Service, limits: Limits, hosts: Collection[str] = ()) ->
 async def _read(file: UploadFile, field: str) -> bytes:
     """Return what was uploaded; its name serves for nothing, and one that is more than a name means no good."""
     name = file.filename or ""
-    if name in (".", "..") or not name.isprintable() or any(sign in name for sign in "/\\"):
+    if name in (".", "..") or any(sign in "/\\" or ord(sign) < ord(" ") for sign in name):
         raise UserError(f"{field}: its file name is a path; send the name alone")
     return await file.read()
 

@@ -42,7 +42,7 @@ def warn(message: str) -> None:
 def tell(as_json: bool, result: "BaseModel | dict[str, Any]", text: str) -> None:
     """Print a result on standard output, as JSON or as text."""
     if as_json:
-        print(json.dumps(result if isinstance(result, dict) else result.model_dump(mode="json")))
+        print(json.dumps(result) if isinstance(result, dict) else result.model_dump_json())  # in which nan is null
     else:
         print(text)
 

@@ -18,7 +18,8 @@ def evaluate(
     size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the last phase's")] = None,
     native: Annotated[bool, typer.Option("--native", help="Score at the pictures' own size.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Where the worst items' picture goes.", show_default="RUN/evaluation; none of a weights file")
+        Path | None,
+        typer.Option(help="Where the worst items' picture goes.", show_default="RUN/evaluation; of a file nowhere"),
     ] = None,
     as_json: Json = False,
 ) -> None:

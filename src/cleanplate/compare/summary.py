@@ -90,8 +90,8 @@ class Loaded:
     def items_seen(self) -> list[int]:
         """Return the number of training items, repeats counted, at the end of each epoch."""
         steps = pairwise([0, *(row["steps"] for row in self.rows)])
-        taken = ((after - before) * row["batch_size"] for (before, after), row in zip(steps, self.rows, strict=True))
-        return list(accumulate(taken))
+        batches = (row["batch_size"] * self.environment["devices"] for row in self.rows)
+        return list(accumulate((after - before) * items for (before, after), items in zip(steps, batches, strict=True)))
 
     def seconds(self) -> list[float]:
         """Return the time that training and validation had taken at the end of each epoch."""

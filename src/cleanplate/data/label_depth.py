@@ -11,11 +11,11 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cleanplate.cores import count_cores
 from cleanplate.data.card import Deviation, explain
 from cleanplate.data.modest import FIELDS, FILE_MAP, FOLDERS, ModestFolder, find_folder
 from cleanplate.errors import UserError
 from cleanplate.files import read_file, require_folder, write_text
+from cleanplate.onnx_session import open_session
 from cleanplate.pictures import PICTURE_SUFFIXES, list_pictures, read_rgb, write_picture
 from cleanplate.progress import track
 from cleanplate.safe_yaml import read_yaml
@@ -121,21 +121,12 @@ class Monocular:
     """
 
     def __init__(self, path: Path, description: DepthNetwork) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise UserError(f"{path}: needs onnxruntime; pip install onnxruntime") from None
         content = read_file(path, "no such network", MAX_NETWORK_BYTES)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = count_cores()
-        options.log_severity_level = 4  # faults come as UserError, in one line, and not in a log as well
-        options.add_session_config_entry("session.load_model_format", "ONNX")  # its other format names files
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own have nothing else in common
-            raise UserError(f"{path}: not a readable ONNX file ({error}); download it again") from None
+        self._session = open_session(content, path, "use a network in one file, such as the one that is distributed")
         self.path, self.description, self.sha256 = path, description, hashlib.sha256(content).hexdigest()
-        given = self._session.get_inputs()[0]
+        if not (inputs := self._session.get_inputs()):
+            raise UserError(f"{path}: takes no input, not one picture (1, 3, H, W)")
+        given = inputs[0]
         if given.type not in ("tensor(float)", "tensor(float16)") or len(given.shape) != 4 or given.shape[1] != 3:
             raise UserError(f"{path}: its input is {given.type} {given.shape}, not one picture (1, 3, H, W)")
         self._name, self._kind = given.name, np.float16 if given.type.endswith("16)") else np.float32

@@ -63,7 +63,7 @@ class PhasedData(pl.LightningDataModule):
         order, size = shuffled(self.split.train, self.recipe.seed, self.epoch), self.phase.batch_size * processes
         steps = steps_per_epoch(len(order), size)
         shares = [np.array_split(order[n * size : (n + 1) * size], processes)[rank] for n in range(steps)]
-        indices, done = np.concatenate(shares), self._batches_done()
+        indices, done = np.concatenate(shares), batches_done(self.trainer) if self.trainer else 0
         return self._load(indices, seed=self.recipe.seed, epoch=self.epoch, done=done)
 
     def val_dataloader(self) -> list[BatchLoader]:
@@ -72,7 +72,8 @@ class PhasedData(pl.LightningDataModule):
         size, loaders = self.phase.batch_size, []
         for part in self.split.parts.values():
             batches = [part[start : start + size] for start in range(0, len(part), size)]
-            loaders.append(self._load(np.concatenate([part[:0], *batches[rank::processes]])))
+            indices = np.concatenate([part[:0], *batches[rank::processes]])
+            loaders.append(self._load(indices, may_lose_batches=True))
         return loaders
 
     def read(self, items: Sequence[int]) -> Batch:
@@ -84,12 +85,6 @@ class PhasedData(pl.LightningDataModule):
         """Return which process this is, and of how many."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _batches_done(self) -> int:
-        """Return how many of the epoch's batches a resumed trainer has done already."""
-        if not self.trainer or not is_within_epoch(self.trainer):
-            return 0
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]  # Lightning's types lack it
-
     def _load(
         self,
         indices: np.ndarray,
@@ -98,6 +93,7 @@ class PhasedData(pl.LightningDataModule):
         epoch: int = 0,
         done: int = 0,
         batch_size: int | None = None,
+        may_lose_batches: bool = False,  # not in training, where Lightning counts on them
     ) -> BatchLoader:
         return BatchLoader(
             self.source,
@@ -109,6 +105,7 @@ class PhasedData(pl.LightningDataModule):
             workers=self.workers if batch_size is None else 0,
             done=done,
             skipped=self.skipped,
+            may_lose_batches=may_lose_batches,
         )
 
 
@@ -116,6 +113,12 @@ def is_within_epoch(trainer: pl.Trainer) -> bool:
     """Tell whether an epoch has begun and not ended, be it that it was restored so."""
     epoch: Any = trainer.fit_loop.epoch_progress.current
     return epoch.started > epoch.processed
+
+
+def batches_done(trainer: pl.Trainer) -> int:
+    """Return how many of the epoch's batches are done, before this process was started or since."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress
+    return progress.current.processed if is_within_epoch(trainer) else 0
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:

@@ -195,7 +195,7 @@ class _Batches(Dataset[tuple[Batch | UserError, dict[int, str]]]):
         except UserError as error:
             faults = {item: fault for item in items if (fault := self._fault_of(item))} if self.skip_bad else {}
             good = [item for item in items if item not in faults]
-            return (self._read(good), faults) if faults and good else (error, {})
+            return (self._read(good) if good else error, faults) if faults else (error, {})
 
     def _read(self, items: list[int]) -> Batch:
         return self.source.batch(items, self.size, self.seed, self.epoch)
@@ -227,6 +227,7 @@ class BatchLoader(DataLoader[Batch]):
         done: so many batches are not loaded; the length stays that of all.
         skipped: takes in the items that cannot be read, which their batches then do without; when None, the first one
             ends everything.
+        may_lose_batches: leave out a batch of which no item can be read, too; otherwise that ends everything.
     """
 
     def __init__(
@@ -241,9 +242,10 @@ class BatchLoader(DataLoader[Batch]):
         workers: int = 0,
         done: int = 0,
         skipped: Skipped | None = None,
+        may_lose_batches: bool = False,
     ) -> None:
         batches = _Batches(source, indices, size, batch_size, seed, epoch, skipped is not None)
-        self.skipped = skipped
+        self.skipped, self.may_lose_batches = skipped, may_lose_batches
         super().__init__(
             batches,  # type: ignore[arg-type]  # errors end in __iter__
             batch_size=None,
@@ -260,9 +262,10 @@ class BatchLoader(DataLoader[Batch]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator does all that is asked of it
         """Yield the batches; a fault of the data is raised here, as it is."""
         for batch, faults in super().__iter__():  # what _Batches gives
-            if isinstance(batch, UserError):
-                raise batch
             if self.skipped:
                 for item, fault in faults.items():
                     self.skipped.note(item, fault)
-            yield batch
+            if not isinstance(batch, UserError):
+                yield batch
+            elif not (faults and self.may_lose_batches):
+                raise batch

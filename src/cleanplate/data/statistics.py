@@ -15,7 +15,7 @@ from cleanplate.data.modest import ModestFolder
 from cleanplate.data.opening import open_data
 from cleanplate.data.source import DataSet, Pictures, Skipped
 from cleanplate.errors import UserError
-from cleanplate.pictures import write_picture
+from cleanplate.pictures import require_picture_name, write_picture
 from cleanplate.progress import track
 from cleanplate.sheet import colour_depth, draw_sheet
 
@@ -81,6 +81,8 @@ def measure(folder: DataSet, skipped: Skipped | None = None) -> Statistics:
     with ThreadPoolExecutor() as pool:
         measured = track(pool.map(measure_item, indices), len(indices), "measuring")
         items = [item for item in measured if item]
+    if not items and skipped:
+        raise UserError(f"{next(iter(skipped.faults.values()))}; none of {len(indices)} items looked at can be read")
     shares = np.array([item.foreground for item in items])
     histograms = [item.histogram for item in items if item.histogram is not None]
     plate, frame, mask, depth = (_pool(items, field) for field in ("plate", "frame", "mask", "depth"))
@@ -104,21 +106,23 @@ def measure(folder: DataSet, skipped: Skipped | None = None) -> Statistics:
     )
 
 
-def normalisation_of(folder: DataSet, skipped: Skipped | None = None) -> Normalisation:
-    """Return the statistics a data set's pictures are normalised by: its card's, or measured now and kept there.
+def normalisation_of(folder: DataSet, skipped: Skipped | None = None, *, keep: bool = True) -> Normalisation:
+    """Return the statistics a data set's pictures are normalised by: its card's, or measured now and put there.
 
-    Those of mixed sources are those of each, in proportion to their items.
+    Those of mixed sources are those of each, in proportion to their items. `keep` writes what was measured into the
+    folder.
     """
     if isinstance(folder, Mixed):
         first, *others = folder.sources  # whose items alone have the numbers that `skipped` knows them by
-        found = [normalisation_of(first, skipped), *map(normalisation_of, others)]
+        found = [normalisation_of(first, skipped, keep=keep), *(normalisation_of(one, keep=keep) for one in others)]
         shares = [len(source) / len(folder) for source in folder.sources]
         return Normalisation(
             plate=_together([one.plate for one in found], shares), frame=_together([one.frame for one in found], shares)
         )
     if folder.card.normalisation is None:
         folder.card.normalisation = measure(folder, skipped).normalisation
-        _keep(folder)
+        if keep:
+            _keep(folder)
     return folder.card.normalisation
 
 
@@ -132,6 +136,8 @@ def stats(data: Path | str, *, sheet: Path | str | None = None) -> Statistics:
     Raises:
         UserError: the data set cannot be read.
     """
+    if sheet:
+        require_picture_name(Path(sheet), "--sheet")
     folder = open_data(data)
     statistics = measure(folder)
     folder.card.normalisation = statistics.normalisation

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cleanplate.cores import count_cores
 from cleanplate.errors import UserError
 from cleanplate.files import read_file
+from cleanplate.onnx_session import open_session
 from cleanplate.pictures import require_multiple
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ CARD_KEY = "cleanplate"
 """The metadata property of the file that holds the weights' card."""
 INPUTS, MASK, DEPTH = ["plate", "frame"], "mask", "depth"
 """Inputs, `(B, H, W, 3)` uint8 RGB, and outputs, `(B, H, W)` float32; a network without depth has no output of it."""
-
-SILENT = 4
-ELSEWHERE = (b"\x08location", b"\0location")
-"""The key of what lies in another file, after its length, which ends in one of the two however it is written."""
 
 
 class OnnxBackend:
@@ -39,21 +35,8 @@ class OnnxBackend:
     """
 
     def __init__(self, content: bytes, path: Path | str) -> None:
+        self._session = open_session(content, path, "export it anew")
         try:
-            import onnxruntime
-        except ImportError:
-            raise UserError(f"{path}: needs onnxruntime; pip install onnxruntime") from None
-        if any(key in content for key in ELSEWHERE):
-            raise UserError(f"{path}: keeps parts of itself in other files, which are not read; export it anew")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = count_cores()
-        # Faults come as UserError, in one line, and not in a log as well, be it the session's or that of all of them.
-        options.log_severity_level = SILENT
-        onnxruntime.set_default_logger_severity(SILENT)
-        options.add_session_config_entry("session.load_model_format", "ONNX")  # its other format names files too
-        providers = ["CPUExecutionProvider"]
-        try:  # without falling back, which is to the same provider and prints to standard output
-            self._session = onnxruntime.InferenceSession(content, options, providers, enable_fallback=0)
             inputs, outputs = map(_forms, (self._session.get_inputs(), self._session.get_outputs()))
             metadata = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # onnxruntime's own have nothing else in common

@@ -68,11 +68,13 @@ def predict(
     predictor = Predictor.load(weights, size)
     plate_picture = read_rgb(Path(plate))
     kinds = _choose_kinds(only, background is not None)
+    pictures = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
+    if not pictures and not set(kinds) & FILES.keys():
+        raise UserError(f"--only {' '.join(kinds)}: of a video there are {', '.join(FILES)}")
     scene, watch = predictor.with_plate(plate_picture), PlateWatch(plate_picture)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     files: list[str] = []
-    pictures = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
     for path in track(pictures, len(pictures), "predicting"):
         frame = read_rgb(path)
         try:
@@ -93,6 +95,8 @@ def predict(
             of_video = [kind for kind in FILES if kind in kinds]
             videos.append(predict_video(scene, path, folder, of_video, background, watch))
     files += [file for video in videos for file in video.files]
+    if not files:
+        raise UserError(f"--only {' '.join(kinds)}: {weights} answer with none, or not in metres; leave --only out")
     count = len(pictures) + sum(video.frames for video in videos)
     return Predicted(out=str(folder), frames=count, files=files, videos=videos)
 
@@ -125,6 +129,8 @@ def _choose_kinds(only: Sequence[str] | None, with_background: bool) -> Sequence
             raise UserError(f"--only {kind}: is none of {', '.join(KINDS)}")
     if only and "onto" in only and not with_background:
         raise UserError("--only onto: give the background as well, --onto PICTURE")
+    if only and with_background and "onto" not in only:
+        raise UserError(f"--onto: --only {' '.join(only)} leaves it out; add --only onto")
     return only or [kind for kind in KINDS if kind != "onto" or with_background]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from cleanplate.errors import UserError
-from cleanplate.pictures import list_pictures, read_rgb, write_picture
+from cleanplate.pictures import list_pictures, read_rgb, require_picture_name, write_picture
 from cleanplate.predict.clips import VIDEO_SUFFIXES, Clip, ClipFrame
 from cleanplate.progress import track
 
@@ -58,8 +58,7 @@ def make_plate(footage: Path | str, out: Path | str = "plate.png", *, samples: i
         UserError: the footage cannot be read, or is of fewer than three frames.
     """
     path, out = Path(footage), Path(out)
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UserError(f"--out {out}: is no name of a picture; end it in .png")
+    require_picture_name(out, "--out")
     if samples < 3:
         raise UserError(f"--samples {samples}: is too few; three are the least")
     frames = _read_folder(path, samples) if path.is_dir() else _read_video(path, samples)
@@ -156,7 +155,7 @@ def _continue_surroundings(
 
 def _read_folder(folder: Path, samples: int) -> list[np.ndarray]:
     paths = list_pictures(folder)
-    step = max(1, -(-len(paths) // samples))
+    step = max(1, -(-len(paths) // _at_most(samples, read_rgb(paths[0]))))
     frames = [read_rgb(path) for path in track(paths[::step], len(paths[::step]), "reading")]
     for path, frame in zip(paths[::step], frames, strict=True):
         if frame.shape != frames[0].shape:
@@ -171,10 +170,24 @@ def _read_video(path: Path, samples: int) -> list[np.ndarray]:
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         raise UserError(f"{path}: is neither a video nor a folder of pictures")
     with Clip(path) as clip:
-        if clip.length > LONG:
+        is_long = clip.length > LONG
+    frames = _spread_over(path, samples, only_key_frames=is_long)
+    if is_long and (not frames or len(frames) < _at_most(samples, frames[0]) // 2):
+        return _spread_over(path, samples)  # a film in which little moves may have a key frame a minute
+    return frames
+
+
+def _spread_over(path: Path, samples: int, *, only_key_frames: bool = False) -> list[np.ndarray]:
+    with Clip(path) as clip:
+        if only_key_frames:
             clip.only_key_frames()
         frames = (part for part in clip.parts() if isinstance(part, ClipFrame))
         return spread((frame.pixels for frame in track(frames, clip.length, "reading")), samples)
+
+
+def _at_most(samples: int, frame: np.ndarray) -> int:
+    """Return how many frames of this size to look at."""
+    return min(samples, max(3, MAX_BYTES // frame.nbytes))
 
 
 def spread(frames: Iterable[np.ndarray], samples: int) -> list[np.ndarray]:
@@ -183,7 +196,7 @@ def spread(frames: Iterable[np.ndarray], samples: int) -> list[np.ndarray]:
     step = 1
     for number, frame in enumerate(frames):
         if number % step == 0:
-            if len(kept) == min(samples, max(3, MAX_BYTES // frame.nbytes)):
+            if len(kept) == _at_most(samples, frame):
                 kept, step = kept[::2], 2 * step
             if number % step == 0:
                 kept.append(frame)

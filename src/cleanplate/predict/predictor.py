@@ -160,10 +160,16 @@ class Scene:
         return Answer(mask, depth[0] if depth else None)
 
     def _plate_at(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the plate at a frame's size; that of the last frame is kept, which may be another thread's."""
+        """Return the plate at a frame's size; that of the last frame is kept, which may be another thread's.
+
+        Only one that is no larger than the plate is: who keeps many scenes counts on their plates' sizes.
+        """
         sized = self._sized_plate
         if sized.shape != shape:
-            self._sized_plate = sized = cv2.resize(self.plate, shape[1::-1], interpolation=cv2.INTER_AREA)
+            shrinks = shape[0] < self.plate.shape[0]
+            sized = cv2.resize(self.plate, shape[1::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+            if shrinks:
+                self._sized_plate = sized
         return sized
 
 

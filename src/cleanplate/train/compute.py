@@ -57,7 +57,7 @@ def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
     Raises:
         UserError: the recipe sets kernels that cannot be had here, or that do not go with the layout it sets.
     """
-    wanted = {key: value for key, value in _choices(recipe.compute).items() if value != "auto"}
+    wanted = fixed_choices(recipe.compute)
     possible = [_choices(candidate) for candidate in CANDIDATES if candidate.kernels == "plain" or _can_fuse_on(device)]
     candidates = [candidate for candidate in possible if wanted.items() <= candidate.items()]
     if not candidates:
@@ -91,6 +91,11 @@ def _fastest(recipe: Recipe, device: torch.device, candidates: list[dict[str, st
                     found = _time_step(recipe, device, candidate, limit=NEAR * shortest)
                     seconds[number] = min(found, seconds.get(number, found))
     return candidates[min(seconds, key=seconds.__getitem__)]
+
+
+def fixed_choices(compute: Compute) -> dict[str, str]:
+    """Return what a recipe does not leave to the trial."""
+    return {key: value for key, value in _choices(compute).items() if value != "auto"}
 
 
 def _choices(compute: Compute) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from rich.progress import TextColumn
 
+from cleanplate.data.module import batches_done
 from cleanplate.progress import progress_bar, say
 from cleanplate.train.record import Record
 
@@ -25,13 +26,17 @@ class Display(Callback):
         self.started, self.items = 0.0, 0
 
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        """Show the bar."""
+        """Show the bar, of an epoch that was begun before where a run goes on within one."""
         self.bar.start()
+        self._begin(trainer, batches_done(trainer))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         """Begin an epoch's bar."""
+        self._begin(trainer, 0)
+
+    def _begin(self, trainer: pl.Trainer, done: int) -> None:
         title = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
-        self.bar.reset(self.task_id, total=trainer.num_training_batches, description=title)
+        self.bar.reset(self.task_id, total=trainer.num_training_batches, completed=done, description=title)
         self.started, self.items = time.perf_counter(), 0
 
     def on_train_batch_end(

@@ -20,7 +20,7 @@ from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import loss_needs_depth
 from cleanplate.recipe import Recipe
-from cleanplate.train.compute import arrange, keep_freed_memory
+from cleanplate.train.compute import arrange, fixed_choices, keep_freed_memory
 from cleanplate.train.display import Display
 from cleanplate.train.keeper import Keeper, Stopped
 from cleanplate.train.memory import describe_misfit, is_out_of_memory
@@ -58,7 +58,9 @@ def train_run(
         Stopped: it was told to stop, and the state is written.
     """
     run = Run.open(path)
-    recipe, environment = run.recipe(), run.environment()
+    recipe = run.recipe()
+    # before there were fused kernels nothing was said; what the recipe fixes may have changed since the start
+    environment = {"kernels": "plain", **run.environment(), **fixed_choices(recipe.compute)}
     folder = given.open(recipe, packed=packed)
     split = split_items(folder, recipe.split)
     keep_freed_memory()
@@ -74,7 +76,7 @@ def train_run(
     task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
     if run.initial.exists():
         task.model.load_state_dict(load_weights(run.initial)[0].state_dict())
-    arrange(task.model, {"kernels": "plain", **environment})  # before there were others, nothing was said
+    arrange(task.model, environment)
     skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
     data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]), skipped)
     record = Record(run, card, preview_items(split, recipe.previews).tolist())

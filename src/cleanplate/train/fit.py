@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from cleanplate.data.card import explain
 from cleanplate.data.opening import Given
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
@@ -258,9 +259,13 @@ def _settle_recipe(run: Run, state: State, take: str | None) -> None:
     """Make recipe.yaml and the recipe of the state one again.
 
     Raises:
-        UserError: they differ, and nobody has said which to take; or in what no run can change.
+        UserError: they differ, and nobody has said which to take; or in what no run can change. Or that of the state
+            makes no sense here.
     """
-    before, now = Recipe.model_validate(state["recipe"]), run.recipe()
+    try:
+        before, now = Recipe.model_validate(state["recipe"]), run.recipe()
+    except ValidationError as error:
+        raise UserError(f"{run.path}: its state is of another version of cleanplate ({explain(error)})") from None
     differing = differing_keys([before, now])
     if not differing:
         return
@@ -273,7 +278,8 @@ def _settle_recipe(run: Run, state: State, take: str | None) -> None:
     if take == "state":
         run.write_recipe(before)
         return
-    fixed = sorted({key.partition(".")[0] for key in differing} & {"model", "loss", "composition", "split"})
+    parts = {key if key == "optimizer.name" else key.partition(".")[0] for key in differing}
+    fixed = sorted(parts & {"model", "loss", "optimizer.name", "composition", "split"})
     if fixed:
         raise UserError(f"{run.recipe_file}: {' and '.join(fixed)} cannot change within a run; give --take state")
     say(f"{run.path}: going on with another recipe: {said}")

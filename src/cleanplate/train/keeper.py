@@ -106,9 +106,10 @@ class Keeper(Callback):
 
     def on_exception(self, trainer: pl.Trainer, task: pl.LightningModule, exception: BaseException) -> None:
         """Write the state from before the step that was broken off, where it is still to be had."""
-        in_training = trainer.training and is_within_epoch(trainer) and not isinstance(exception, Stopped)
-        if in_training and trainer.world_size == 1 and not self.task.updating:
-            self.task.undo_forward()
+        if isinstance(exception, Stopped) or not isinstance(task, CleanplateTask) or trainer.world_size > 1:
+            return
+        if trainer.training and is_within_epoch(trainer) and not task.updating:
+            task.undo_forward()
             self._save(trainer)
 
     def _wish(self) -> int:
@@ -161,9 +162,9 @@ class Keeper(Callback):
         epoch, progress = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
         if epoch["started"] == epoch["processed"] or not isinstance(data, PhasedData):
             return
-        phase, _ = self.recipe.phase_at(checkpoint["epoch"])
-        before = checkpoint["recipe"]["phases"][phase]["batch_size"] * checkpoint["processes"]
-        now = self.recipe.phases[phase].batch_size * trainer.world_size
+        was, here = Recipe.model_validate(checkpoint["recipe"]), checkpoint["epoch"]
+        before = was.phases[was.phase_at(here)[0]].batch_size * checkpoint["processes"]
+        now = self.recipe.phases[self.recipe.phase_at(here)[0]].batch_size * trainer.world_size
         if before != now:
             steps, done = steps_per_epoch(len(data.split.train), now), progress["current"]["processed"]
             place = steps if progress["is_last_batch"] else min(done * before // now, steps - 1)

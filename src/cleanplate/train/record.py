@@ -113,7 +113,8 @@ class Record(Callback):
 
     def _row(self, trainer: pl.Trainer, task: CleanplateTask, data: PhasedData) -> Row:
         phase, optimizer = data.phase, trainer.optimizers[0]
-        items = phase.batch_size * trainer.num_training_batches * trainer.world_size
+        items_a_step = min(phase.batch_size * trainer.world_size, len(data.split.train))
+        items = items_a_step * trainer.num_training_batches
         seconds = self.clock.read()
         row: Row = {
             "epoch": data.epoch + 1,

@@ -3,15 +3,19 @@
 import csv
 import io
 import json
+import math
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from cleanplate import __version__
+from cleanplate.data.card import DepthMeaning, Normalisation, explain
 from cleanplate.errors import UserError
 from cleanplate.files import require_vacant, whole_folder, write_text
 from cleanplate.models import Network
@@ -26,13 +30,22 @@ Row = dict[str, Any]
 CLOCK = ("seconds", "items_per_second")
 """The columns of a row that no two runs share; they lie in times.csv, so that metrics.csv can be had again."""
 
-
-NEEDED_OF_ENVIRONMENT = frozenset(
-    ("device", "devices", "threads", "precision", "layout", "data", "data_fingerprint", "normalisation", "depth")
-)
-"""The keys of environment.json that going on takes."""
 NEEDED_OF_ROWS = frozenset(("epoch", "phase", "size", "batch_size", "steps", "lr", "validation/loss", *CLOCK))
 """The columns that are looked at, all of them numbers."""
+
+
+class _Environment(BaseModel):
+    """What of environment.json going on takes."""
+
+    device: str
+    devices: int = Field(ge=1, strict=True)
+    threads: int = Field(ge=1, strict=True)
+    precision: Literal["float32", "bfloat16"]
+    layout: Literal["contiguous", "channels_last"]
+    data: str | None
+    data_fingerprint: str
+    normalisation: Normalisation
+    depth: DepthMeaning | None
 
 
 class Run:
@@ -123,11 +136,11 @@ class Run:
         """
         try:
             found = json.loads(self.environment_file.read_text())
-        except (OSError, ValueError) as error:
+            _Environment.model_validate(found)
+        except ValidationError as error:
+            raise UserError(f"{self.environment_file}: {explain(error)}; the run folder is damaged") from None
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{self.environment_file}: cannot be read ({error}); the run folder is damaged") from None
-        if not isinstance(found, dict) or (missing := sorted(NEEDED_OF_ENVIRONMENT - found.keys())):
-            what = ", ".join(missing) if isinstance(found, dict) else "table"
-            raise UserError(f"{self.environment_file}: holds no {what}; the run folder is damaged")
         return found
 
     def write_rows(self, rows: Sequence[Row]) -> None:
@@ -161,9 +174,9 @@ class Run:
 
 
 def best_row(rows: Sequence[Row]) -> Row:
-    """Return the row of lowest validation loss within the last phase reached; the first of equals."""
+    """Return the row of lowest validation loss within the last phase reached; the first of equals, nan last."""
     last = [row for row in rows if row["phase"] == rows[-1]["phase"]]
-    return min(last, key=lambda row: row["validation/loss"])
+    return min(last, key=lambda row: (math.isnan(row["validation/loss"]), row["validation/loss"]))
 
 
 def describe_environment() -> dict[str, Any]:
@@ -204,6 +217,6 @@ def _number(text: str) -> float | int | str | None:
     for kind in (int, float):
         try:
             return kind(text)
-        except ValueError:
+        except (TypeError, ValueError):  # a row that was cut off has None
             continue
     return text or None

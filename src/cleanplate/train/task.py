@@ -149,6 +149,12 @@ class CleanplateTask(pl.LightningModule):
             )
         return torch.optim.AdamW(self.model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
 
+    def on_train_start(self) -> None:
+        """Let the optimiser be the recipe's: one that was restored has its settings of before."""
+        settings = self.recipe.optimizer.model_dump(exclude={"name", "lr", "clip"})
+        for group in self.trainer.optimizers[0].param_groups:
+            group |= settings
+
     def on_train_epoch_start(self) -> None:
         """Begin the count of the epoch."""
         self.tallies["train"] = self._new_tally()

@@ -6,7 +6,7 @@ from itertools import count
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor
+from torch import Tensor, nn
 
 from cleanplate.data.mismatch import Mismatched
 from cleanplate.data.module import steps_per_epoch
@@ -34,10 +34,11 @@ class Trial:
         with isolate_rng():
             pl.seed_everything(recipe.seed, verbose=False)
             self.task = CleanplateTask(
-                recipe, normalisation_of(folder), folder.card.depth, list(split.parts), len(split.train)
+                recipe, normalisation_of(folder, keep=False), folder.card.depth, list(split.parts), len(split.train)
             ).to(self.device)
         arrange(self.task.model, self.compute)
         self.optimizer = self.task.configure_optimizers()
+        self.optimizer.register_step_pre_hook(self._clip)
         bfloat16 = self.compute["precision"] == "bfloat16"
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
         self.epochs = count()
@@ -75,6 +76,10 @@ class Trial:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss.detach()
+
+    def _clip(self, *_: object) -> None:
+        if clip := self.recipe.optimizer.clip:
+            nn.utils.clip_grad_norm_(self.task.model.parameters(), clip)
 
     @torch.no_grad()
     def validation_loss(self, held_out: Batch) -> float:
