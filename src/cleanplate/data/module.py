@@ -117,8 +117,10 @@ def is_within_epoch(trainer: pl.Trainer) -> bool:
 
 def batches_done(trainer: pl.Trainer) -> int:
     """Return how many of the epoch's batches are done, before this process was started or since."""
+    if not is_within_epoch(trainer):
+        return 0
     progress: Any = trainer.fit_loop.epoch_loop.batch_progress
-    return progress.current.processed if is_within_epoch(trainer) else 0
+    return progress.current.processed
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:
