@@ -126,7 +126,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nothing half-made stays
         shutil.rmtree(partial, ignore_errors=True)
         raise
 

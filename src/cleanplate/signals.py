@@ -1,13 +1,27 @@
-"""Signals: what a process that they end says, and how they wait for a good moment."""
+"""Signals: what a process that they end says, how they wait for a good moment, and who ends with whom."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from types import FrameType
 
 TERMINATED = 128 + signal.SIGTERM
 """The exit code of a command that SIGTERM has ended."""
+
+
+def end_with_parent() -> None:
+    """Let this process end when its parent does: one that is killed tells nobody, and its workers would go on."""
+
+    def wait_and_end() -> None:
+        parent = parent_process()
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 @contextmanager

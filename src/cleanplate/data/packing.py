@@ -153,7 +153,7 @@ class Packing:
         ):
             try:
                 return self._run(pool)
-            except BaseException:
+            except BaseException:  # Ctrl-C too: what waits is not to be begun
                 pool.shutdown(cancel_futures=True)
                 raise
 

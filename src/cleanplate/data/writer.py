@@ -2,12 +2,10 @@
 
 import csv
 import io
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +15,7 @@ import yaml
 from cleanplate.cores import count_cores
 from cleanplate.files import whole_folder, write_text
 from cleanplate.progress import track
+from cleanplate.signals import end_with_parent
 
 Job = TypeVar("Job")
 
@@ -96,7 +95,7 @@ def _in_processes(
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_quiet_worker) as pool:
         try:
             yield from pool.map(make, [folder] * len(jobs), jobs, chunksize=max(1, len(jobs) // (workers * 64)))
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what waits is not to be begun
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
@@ -104,13 +103,5 @@ def _in_processes(
 def _quiet_worker() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent ends the work
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     cv2.setNumThreads(1)
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed tells nobody: without this its workers would go on writing."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

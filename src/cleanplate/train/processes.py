@@ -20,6 +20,7 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
 from cleanplate.errors import UserError
+from cleanplate.signals import end_with_parent
 from cleanplate.train.keeper import SIGNALS, Stopped
 
 T = TypeVar("T")
@@ -200,7 +201,7 @@ def _outcome(child: BaseProcess, end: Connection) -> Exception | None:
 def _work(end: Connection, meeting: str, place: Place, function: Callable[..., None], arguments: Sequence[Any]) -> None:
     """Be one of the processes, and send what came of it: None, a fault or a stop."""
     os.setpgid(0, 0)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.environ |= {"LOCAL_RANK": str(place.rank), "NODE_RANK": "0"}
     outcome: Exception | None = None
     try:
@@ -210,14 +211,7 @@ def _work(end: Connection, meeting: str, place: Place, function: Callable[..., N
         outcome = error
     except OSError as error:
         outcome = UserError(f"{error.filename or 'writing'}: {error.strerror}")
-    except BaseException:
+    except BaseException:  # whatever it is, the first process tells of it
         outcome = RuntimeError(traceback.format_exc())
     end.send(outcome)
     os._exit(1 if outcome else 0)  # not by way of threads that may wait for a process that is gone
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent:
-        wait([parent.sentinel])
-        os._exit(1)

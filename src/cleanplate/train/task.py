@@ -182,15 +182,20 @@ class CleanplateTask(pl.LightningModule):
             UserError: no more steps may be left out.
         """
         prediction, losses, batch = self._step
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = self.clip_gradient()
         if not (losses["loss"] + norm).isfinite():
             self._leave_out(float(losses["loss"]), batch.indices.tolist())
             return
-        if clip := self.recipe.optimizer.clip:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), clip, norm)
         self.updating = True
         with torch.autocast(self.device.type, enabled=False):
             self.tallies["train"].update(prediction, losses, batch)
+
+    def clip_gradient(self) -> Tensor:
+        """Scale the gradient down to the norm that the recipe allows, and return the norm that it had."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        if clip := self.recipe.optimizer.clip:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), clip, norm)
+        return norm
 
     def undo_forward(self) -> None:
         """Give the running statistics of the norms back what they were before the step, if one is under way."""

@@ -6,7 +6,7 @@ from itertools import count
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor, nn
+from torch import Tensor
 
 from cleanplate.data.mismatch import Mismatched
 from cleanplate.data.module import steps_per_epoch
@@ -78,8 +78,7 @@ class Trial:
         return loss.detach()
 
     def _clip(self, *_: object) -> None:
-        if clip := self.recipe.optimizer.clip:
-            nn.utils.clip_grad_norm_(self.task.model.parameters(), clip)
+        self.task.clip_gradient()
 
     @torch.no_grad()
     def validation_loss(self, held_out: Batch) -> float:
