@@ -193,7 +193,7 @@ class CleanplateTask(pl.LightningModule):
     def clip_gradient(self) -> Tensor:
         """Scale the gradient down to the norm that the recipe allows, and return the norm that it had."""
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        if clip := self.recipe.optimizer.clip:
+        if (clip := self.recipe.optimizer.clip) and norm > clip:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), clip, norm)
         return norm
 
