@@ -146,30 +146,34 @@ class LiveComposition:
     def _compose(self, index: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return plate and frame `(size, size, 3)` and mask `(size, size)`, uint8.
 
-        Everything is drawn as shares of the picture: at another size it is the same scene.
+        Everything is drawn as shares of the picture: at another size it is the same scene. It is composed no finer than
+        the plate is, and then enlarged: otherwise sharp people in a soft room would tell by their sharpness.
         """
         plate = self._see(self._plates[self._plate_of[index]], size, rng)
         cutouts = [self._cutouts[number] for number in self._cutouts_of[index]]
         plate = cluttered(plate, cutouts, self.settings.clutter, rng.spawn(1)[0])
-        light = np.ones((size, size), np.float32)
+        light = np.ones(plate.shape[:2], np.float32)
         placed = []
         for kept in cutouts:
             cutout, x, y = self._place(kept, plate, rng)
             _cast_shadow(light, cutout, x, y, self.settings.cast_shadow, rng)
             _contact_shadow(light, cutout, x, y, self.settings.contact_shadow, rng)
-            placed += _within(cutout, x, y, size)
+            placed += _within(cutout, x, y, len(plate))
         frame, mask, _ = paste(plate * light[..., None], None, placed)
+        if len(plate) < size:
+            plate, frame, mask = (cv2.resize(x, (size, size)) for x in (plate, frame, mask))
         return plate, frame, mask
 
     def _see(self, plate: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-        """Return a square of a plate, as one camera of many might see it."""
+        """Return a square of a plate, at most `size` a side, as one camera of many might see it."""
         share, across, down, mirror = rng.random(4).tolist()
         low, high = self.settings.crop
         side = max(1, round((low + share * (high - low)) * min(plate.shape[:2])))
         left, top = round(across * (plate.shape[1] - side)), round(down * (plate.shape[0] - side))
-        square = plate[top : top + side, left : left + side]
-        seen = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
-        return cv2.flip(seen, 1) if mirror < 0.5 else seen
+        seen = plate[top : top + side, left : left + side]
+        if side > size:
+            seen = cv2.resize(seen, (size, size), interpolation=cv2.INTER_AREA)
+        return cv2.flip(seen, 1) if mirror < 0.5 else seen.copy()
 
     def _place(
         self, cutout: np.ndarray, plate: np.ndarray, rng: np.random.Generator
