@@ -116,7 +116,7 @@ def bench_epoch(data: Path) -> Row:
     compute = choose_compute(load_recipe("report-best"), torch.device("cpu"))
     fixed, real = [], []
     with Side("epoch", str(data), size, batch, compute) as epoch, Side("step", "ours", size, batch, compute) as step:
-        for _ in range(7):
+        for _ in range(5):
             fixed.append(batch / statistics.median(step.measure() for _ in range(EPOCH_STEPS)))
             real.append(batch / epoch.measure())
     return row("epoch-96", "items/s", fixed, real)
