@@ -45,7 +45,7 @@ def test_footage_is_scored_alone_and_beside_a_data_set(
     run: Path, scenes: Path, tmp_path: Path, cleanplate: Call
 ) -> None:
     sequences = [write_footage(tmp_path / name) for name in ("lawn", "hall")]
-    given = ["--footage", sequences[0], "--footage", sequences[1], "--out", tmp_path / "out"]
+    given = ["--footage", *sequences, "--out", tmp_path / "out"]
     alone = answer(cleanplate("evaluate", "--weights", run, *given, "--json"))
     assert alone["sequences"].keys() == {"lawn", "hall"}
     for row in alone["sequences"].values():
@@ -67,3 +67,4 @@ def test_footage_is_scored_alone_and_beside_a_data_set(
 
 def test_evaluation_of_nothing_is_one_line(run: Path, cleanplate: Call) -> None:
     assert "give --data, a data set folder, or --footage" in fault(cleanplate("evaluate", "--weights", run))
+    assert fault(cleanplate("evaluate", "--weights", run, "lawn")).startswith("lawn: what is it? give --footage before")

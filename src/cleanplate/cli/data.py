@@ -123,7 +123,9 @@ def data_pack(
     out: Annotated[
         Path | None, typer.Argument(help="A folder to make, of packs alone; for a zip.", show_default="DATA itself")
     ] = None,
-    size: Annotated[list[int] | None, typer.Option(help="Pixels a side, again and again.", show_default="96")] = None,
+    size: Annotated[
+        list[int] | None, typer.Option(metavar="<int>", help="Pixels a side, again and again.", show_default="96")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads to work with.", show_default="one a core")] = None,
     as_json: Json = False,
 ) -> None:

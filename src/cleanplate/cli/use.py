@@ -10,10 +10,12 @@ from cleanplate.errors import UserError
 
 
 def evaluate(
+    more: Annotated[list[Path] | None, typer.Argument(help="More folders of footage, after --footage.")] = None,
     weights: Weights = GENERAL,
     data: OptionalData = None,
     footage: Annotated[
-        list[Path] | None, typer.Option(help="A folder of footage with masks, or of several such; again and again.")
+        list[Path] | None,
+        typer.Option(metavar="<path>", help="A folder of footage with masks, or of several such; more may follow."),
     ] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side.", show_default="the last phase's")] = None,
     native: Annotated[bool, typer.Option("--native", help="Score at the pictures' own size.")] = False,
@@ -25,8 +27,10 @@ def evaluate(
 ) -> None:
     """Score a network on a data set, on footage or on both, beside references that learn nothing from data.
 
-    Example: cleanplate evaluate --weights runs/first --data museum --footage lawn --footage corridor
+    Example: cleanplate evaluate --weights runs/first --data museum --footage lawn corridor
     """
+    if more and not footage:
+        raise UserError(f"{more[0]}: what is it? give --footage before folders of footage, --data before a data set")
     if data is None and not footage:
         raise UserError("give --data, a data set folder, or --footage, a folder of footage with masks")
     from cleanplate.evaluate import evaluate as evaluate_weights
@@ -36,7 +40,7 @@ def evaluate(
 
     result, texts = dict[str, Any](), []
     if footage:
-        on_footage = evaluate_footage(weights, footage, size=size, out=out)
+        on_footage = evaluate_footage(weights, [*footage, *(more or [])], size=size, out=out)
         result, texts = on_footage.model_dump(mode="json"), [format_footage(on_footage)]
     if data:
         evaluation = evaluate_weights(weights, data, size=size, native=native, out=out)
