@@ -19,13 +19,14 @@ SMALLER = {
     "data museum": ["--rooms", "4", "--frames", "6", "--figures", "5", "--size", "64", "--workers", "1"],
     "data compose": ["--places", "2", "--size", "64", "--workers", "1"],
     "lr-range": ["--sweep", "1e-4:1:3", "--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]"],
+    "train room": ["--set", "composition.items=40", "--set", "composition.figures=3"],
     "train": ["--set", "phases=[{size: 32, epochs: 1, batch_size: 4}]", "--set", "compute.precision=float32"],
 }
 
 
 def run(words: list[str]) -> int:
-    command = " ".join(words[:2]) if words[0] == "data" else words[0]
-    smaller = [] if "--resume" in words else SMALLER.get(command, [])
+    names = words[0], " ".join(words[:2])
+    smaller = [] if "--resume" in words else [word for name in names for word in SMALLER.get(name, [])]
     with pytest.raises(SystemExit) as ended:
         cli.main(words + smaller)
     return ended.value.code
@@ -40,7 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, plates: Path, cutouts: Path
         for path in list_pictures(pictures):
             shutil.copy(path, folder / name)
     plate = list_pictures(folder / "my_plates")[0]
-    for copy in ("my_plates/hall.jpg", "plate.jpg", "frame.jpg"):
+    (folder / "my_room").mkdir()
+    for copy in ("my_plates/hall.jpg", "my_room/plate.jpg", "plate.jpg", "frame.jpg"):
         shutil.copy(plate, folder / copy)
     return folder
 
