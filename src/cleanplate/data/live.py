@@ -161,7 +161,7 @@ class LiveComposition:
             placed += _within(cutout, x, y, len(plate))
         frame, mask, _ = paste(plate * light[..., None], None, placed)
         if len(plate) < size:
-            plate, frame, mask = (cv2.resize(x, (size, size)) for x in (plate, frame, mask))
+            plate, frame, mask = (cv2.resize(picture, (size, size)) for picture in (plate, frame, mask))
         return plate, frame, mask
 
     def _see(self, plate: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
