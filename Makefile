@@ -9,7 +9,7 @@ PAIR := src/cleanplate/app/static/examples/hall
 .PHONY: help venv demo test bench bench-long lint clean
 
 help:
-	@echo "make demo   set up, render the sample set, train on it, evaluate (seven to nine minutes on two cores)"
+	@echo "make demo   set up, render the sample set, train on it, evaluate (seven to ten minutes on two cores)"
 	@echo "make test   set up and run every test"
 	@echo "make bench  set up and compare with the report's way: about twenty minutes, nothing else running"
 	@echo "make bench-long   set up and compare what float32 and the fast way learn, with three seeds"
