@@ -161,7 +161,7 @@ class LiveComposition:
             placed += _within(cutout, x, y, len(plate))
         frame, mask, _ = paste(plate * light[..., None], None, placed)
         if len(plate) < size:
-            plate, frame, mask = (cv2.resize(picture, (size, size)) for picture in (plate, frame, mask))
+            plate, frame, mask = (resize(picture, size / len(picture)) for picture in (plate, frame, mask))
         return plate, frame, mask
 
     def _see(self, plate: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -170,10 +170,8 @@ class LiveComposition:
         low, high = self.settings.crop
         side = max(1, round((low + share * (high - low)) * min(plate.shape[:2])))
         left, top = round(across * (plate.shape[1] - side)), round(down * (plate.shape[0] - side))
-        seen = plate[top : top + side, left : left + side]
-        if side > size:
-            seen = cv2.resize(seen, (size, size), interpolation=cv2.INTER_AREA)
-        return cv2.flip(seen, 1) if mirror < 0.5 else seen.copy()
+        seen = resize(plate[top : top + side, left : left + side], min(1.0, size / side))
+        return cv2.flip(seen, 1) if mirror < 0.5 else seen
 
     def _place(
         self, cutout: np.ndarray, plate: np.ndarray, rng: np.random.Generator
