@@ -121,6 +121,12 @@ def test_loss_is_the_weighted_sum_of_its_parts(name: str, weights: dict[str, flo
     assert parts["loss"].item() == pytest.approx(sum(weight * parts[part].item() for part, weight in weights.items()))
 
 
+def test_weight_of_depth_takes_the_place_of_the_published_one() -> None:
+    parts = create_loss("rmse-bce-dice", depth_weight=8)(random_logits(), random_target())
+    rmse, bce, dice = (parts[part].item() for part in ("rmse", "bce", "dice"))
+    assert parts["loss"].item() == pytest.approx(8 * rmse + bce + 2 * dice)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_names_of_the_parts_are_known_before_the_first_batch(name: str) -> None:
     loss = create_loss(name)

@@ -194,10 +194,14 @@ class Loss(nn.Module):
     that counts takes part too. In evaluation mode each keeps to its own batches, of which it may have more or fewer.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, depth_weight: float | None = None) -> None:
         super().__init__()
         self.name = name
-        self.names = ("loss", *LOSSES[name])
+        self.parts = dict(LOSSES[name])
+        if depth_weight is not None:
+            of_depth = {key: part for key, part in self.parts.items() if part.of == "depth"}
+            self.parts |= {key: part._replace(weight=depth_weight) for key, part in of_depth.items()}
+        self.names = ("loss", *self.parts)
         """The keys of what a call returns, in order."""
 
     def forward(self, prediction: Prediction, target: Target) -> dict[str, Tensor]:
@@ -206,8 +210,8 @@ class Loss(nn.Module):
         Raises:
             UserError: the loss needs depth that the network does not predict.
         """
-        parts = {name: self._compute_part(part, prediction, target) for name, part in LOSSES[self.name].items()}
-        loss = torch.stack([LOSSES[self.name][name].weight * value for name, value in parts.items()]).sum()
+        parts = {name: self._compute_part(part, prediction, target) for name, part in self.parts.items()}
+        loss = torch.stack([self.parts[name].weight * value for name, value in parts.items()]).sum()
         return {"loss": loss, **parts}
 
     def _compute_part(self, part: Part, prediction: Prediction, target: Target) -> Tensor:
@@ -224,15 +228,19 @@ class Loss(nn.Module):
         return part.loss(logits if part.loss is bce else logits.sigmoid(), t, valid, everywhere=everywhere)
 
 
-def create_loss(name: str) -> Loss:
+def create_loss(name: str, depth_weight: float | None = None) -> Loss:
     """Return the loss of that name.
+
+    Args:
+        name: one of `LOSSES`.
+        depth_weight: of its depth part, in place of the report's 2.
 
     Raises:
         UserError: there is none.
     """
     if name not in LOSSES:
         raise UserError(f"loss: {name!r} is not known; choose one of {', '.join(LOSSES)}")
-    return Loss(name)
+    return Loss(name, depth_weight)
 
 
 def loss_needs_depth(name: str) -> bool:

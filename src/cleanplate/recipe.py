@@ -162,6 +162,8 @@ class Recipe(_Strict):
     description: str = ""
     model: Literal["dsresnet", "masknet", "platenet"] = "dsresnet"
     loss: Literal["rmse-bce-dice", "ssim-dice", "rmse-bce", "bce", "dice", "ssim"] = "rmse-bce-dice"
+    depth_weight: float | None = Field(None, gt=0)
+    """Of the loss's depth part, in place of the report's 2."""
     optimizer: Annotated[Sgd | AdamW, Field(discriminator="name")] = Sgd()
     schedule: Annotated[Constant | Plateau | Step | OneCycle, Field(discriminator="name")] = Plateau()
     phases: tuple[Phase, ...] = Field(min_length=1)
@@ -194,6 +196,8 @@ class Recipe(_Strict):
     def _loss_fits_the_network(self) -> "Recipe":
         if self.model == "masknet" and self.loss not in MASK_LOSSES:
             raise ValueError(f"loss {self.loss} needs depth, and masknet has none; choose {', '.join(MASK_LOSSES)}")
+        if self.depth_weight is not None and self.loss in MASK_LOSSES:
+            raise ValueError(f"depth_weight: loss {self.loss} looks at the mask alone; leave it out")
         return self
 
     @model_validator(mode="after")

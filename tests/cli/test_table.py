@@ -90,6 +90,11 @@ def test_functions_stay_functions_when_modules_of_their_names_are_imported() -> 
         (["train", "quick", "--data", ".", "--set", "phases.7.size=32"], "--set phases.7.size=32: there is no such"),
         (["train", "quick", "--data", ".", "--set", "phases.0.size=33"], "phases.0.size: size: 33 is not a multiple"),
         (["train", "quick", "--data", ".", "--set", "model=masknet"], "rmse-bce-dice needs depth"),
+        (
+            ["train", "quick", "--data", ".", "--set", "loss=bce", "--set", "depth_weight=8"],
+            "depth_weight: loss bce looks",
+        ),
+        (["train", "quick", "--data", ".", "--set", "depth_weight=0"], "depth_weight"),
         (["train", "quick", "--data", ".", "--set", "optimizer.nam=sgd"], "optimizer.nam: Extra inputs"),
         (["train", "quick", "--data", ".", "--set", "optimizer.name=lion"], "optimizer: "),
         (["evaluate", "--weights", "nowhere", "--data", "."], "file_map.txt: missing"),

@@ -232,6 +232,13 @@ def test_a_step_that_is_tried_is_clipped_as_one_of_a_training(scenes: Path) -> N
     assert moved == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
+def test_recipe_says_what_depth_weighs(scenes: Path, tmp_path: Path) -> None:
+    one_epoch(scenes, tmp_path / "run", model="dsresnet", loss="ssim-dice", depth_weight=8)
+    (row,) = read_rows(tmp_path / "run")
+    loss, ssim, dice = (float(row[f"train/{name}"]) for name in ("loss", "ssim", "dice"))
+    assert loss == pytest.approx(8 * ssim + dice)
+
+
 def test_network_of_mask_and_depth_learns_both(run: Path) -> None:
     first, *_, last = read_rows(run)
     assert float(last["train/loss"]) < 0.5 * float(first["train/loss"])

@@ -98,7 +98,7 @@ class CleanplateTask(pl.LightningModule):
         self.recipe, self.parts, self.depth = recipe, parts, depth
         self.train_items = train_items
         self.model = create_model(recipe.model)
-        self.loss = create_loss(recipe.loss)
+        self.loss = create_loss(recipe.loss, recipe.depth_weight)
         self.normalise_plate = Normalise(normalisation.plate.mean, normalisation.plate.std)
         self.normalise_frame = Normalise(normalisation.frame.mean, normalisation.frame.std)
         self.tallies: dict[str, Tally] = {}
