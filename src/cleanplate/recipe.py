@@ -21,6 +21,9 @@ MASK_LOSSES = ("bce", "dice", "ssim")
 LONGEST_NAME = 100
 
 
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class _Optimizer(_Strict):
     clip: float | None = Field(None, gt=0)
     """A gradient whose norm is greater is scaled down to it; none is when left out."""
@@ -40,6 +43,8 @@ class AdamW(_Optimizer):
 
     name: Literal["adamw"]
     lr: float = Field(0.001, gt=0)
+    betas: tuple[_Beta, _Beta] = (0.9, 0.999)
+    """Of the running means of gradient and squared gradient; the second means over about 1 / (1 - beta) steps."""
     weight_decay: float = Field(0.01, ge=0)
 
 

@@ -95,6 +95,10 @@ def test_functions_stay_functions_when_modules_of_their_names_are_imported() -> 
             "depth_weight: loss bce looks",
         ),
         (["train", "quick", "--data", ".", "--set", "depth_weight=0"], "depth_weight"),
+        (
+            ["train", "quick", "--data", ".", "--set", "optimizer={name: adamw, betas: [0.9, 1]}"],
+            "optimizer.betas.1",
+        ),
         (["train", "quick", "--data", ".", "--set", "optimizer.nam=sgd"], "optimizer.nam: Extra inputs"),
         (["train", "quick", "--data", ".", "--set", "optimizer.name=lion"], "optimizer: "),
         (["evaluate", "--weights", "nowhere", "--data", "."], "file_map.txt: missing"),

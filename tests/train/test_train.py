@@ -232,6 +232,16 @@ def test_a_step_that_is_tried_is_clipped_as_one_of_a_training(scenes: Path) -> N
     assert moved == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
+def test_recipe_says_over_how_many_steps_adam_takes_its_means(scenes: Path, tmp_path: Path) -> None:
+    def moved(name: str, **settings: Any) -> dict[str, torch.Tensor]:
+        one_epoch(scenes, tmp_path / name, optimizer=AdamW(name="adamw", lr=0.01, **settings))
+        return parameters(tmp_path / name)
+
+    usual, same, shorter = moved("usual"), moved("same", betas=(0.9, 0.999)), moved("shorter", betas=(0.9, 0.5))
+    assert all(torch.equal(usual[name], same[name]) for name in usual)
+    assert not all(torch.equal(usual[name], shorter[name]) for name in usual)
+
+
 def test_recipe_says_what_depth_weighs(scenes: Path, tmp_path: Path) -> None:
     one_epoch(scenes, tmp_path / "run", model="dsresnet", loss="ssim-dice", depth_weight=8)
     (row,) = read_rows(tmp_path / "run")

@@ -147,7 +147,9 @@ class CleanplateTask(pl.LightningModule):
                 weight_decay=settings.weight_decay,
                 fused=True,
             )
-        return torch.optim.AdamW(self.model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.AdamW(
+            self.model.parameters(), settings.lr, settings.betas, weight_decay=settings.weight_decay, fused=True
+        )
 
     def on_train_start(self) -> None:
         """Let the optimiser be the recipe's: one that was restored has its settings of before."""
