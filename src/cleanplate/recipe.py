@@ -19,8 +19,6 @@ from cleanplate.recipe_pictures import Strict as _Strict
 MASK_LOSSES = ("bce", "dice", "ssim")
 """The losses that look at the mask alone."""
 LONGEST_NAME = 100
-
-
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -44,7 +42,7 @@ class AdamW(_Optimizer):
     name: Literal["adamw"]
     lr: float = Field(0.001, gt=0)
     betas: tuple[_Beta, _Beta] = (0.9, 0.999)
-    """Of the running means of gradient and squared gradient; the second means over about 1 / (1 - beta) steps."""
+    """Of the running means of gradient and squared gradient: each goes over about 1 / (1 - beta) steps."""
     weight_decay: float = Field(0.01, ge=0)
 
 

@@ -233,11 +233,11 @@ def test_a_step_that_is_tried_is_clipped_as_one_of_a_training(scenes: Path) -> N
 
 
 def test_recipe_says_over_how_many_steps_adam_takes_its_means(scenes: Path, tmp_path: Path) -> None:
-    def moved(name: str, **settings: Any) -> dict[str, torch.Tensor]:
+    def trained(name: str, **settings: Any) -> dict[str, torch.Tensor]:
         one_epoch(scenes, tmp_path / name, optimizer=AdamW(name="adamw", lr=0.01, **settings))
         return parameters(tmp_path / name)
 
-    usual, same, shorter = moved("usual"), moved("same", betas=(0.9, 0.999)), moved("shorter", betas=(0.9, 0.5))
+    usual, same, shorter = trained("usual"), trained("same", betas=(0.9, 0.999)), trained("shorter", betas=(0.9, 0.5))
     assert all(torch.equal(usual[name], same[name]) for name in usual)
     assert not all(torch.equal(usual[name], shorter[name]) for name in usual)
 
