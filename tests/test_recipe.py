@@ -52,6 +52,7 @@ def test_a_short_recipe_gets_defaults_and_its_files_name(tmp_path: Path) -> None
         (PHASE + "optimizer: {name: sgd, lr: -1}", "my.yaml: optimizer.lr: "),
         (PHASE + "optimizer: {name: adam}", "my.yaml: optimizer: .*'sgd', 'adamw'"),
         (PHASE + "schedule: {name: one-cycle, warmup: 2}", "my.yaml: schedule.warmup: "),
+        (PHASE + "schedule: {name: one-cycle, anneal: cos}", "my.yaml: schedule.anneal: .*'cosine' or 'linear'"),
         (PHASE + "split: {kind: held-out, shrae: 0.1}", "my.yaml: split.shrae: "),
         (PHASE + "lss: bce", "my.yaml: lss: .*`--print` shows the keys"),
         (PHASE + "loss: mse", "my.yaml: loss: .*'rmse-bce-dice'"),

@@ -70,10 +70,11 @@ class Step(_Strict):
 
 
 class OneCycle(_Strict):
-    """Rise from a tenth of the rate over the first share of all steps, then fall to nothing along a cosine."""
+    """Rise from a tenth of the rate over the first share of all steps, then fall to nothing."""
 
     name: Literal["one-cycle"]
     warmup: float = Field(0.1, ge=0, lt=1)
+    anneal: Literal["cosine", "linear"] = "cosine"
 
 
 class Phase(_Strict):

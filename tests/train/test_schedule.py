@@ -1,5 +1,7 @@
 """The learning rate of each epoch, against torch's schedulers and by its shape."""
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -86,11 +88,15 @@ def test_a_phase_sets_its_own_rate_and_the_next_goes_on_from_there() -> None:
     assert [learning_rate(phased, [1.0] * epoch, 0) for epoch in range(4)] == [LR, 0.03, 0.03, 0.2]
 
 
-def test_one_cycle_rises_to_the_rate_and_falls_to_nothing() -> None:
-    cycle = recipe(OneCycle(name="one-cycle", warmup=0.25), (4, None))
+@pytest.mark.parametrize(("anneal", "after_a_third"), [("cosine", 0.75), ("linear", 2 / 3)])
+def test_one_cycle_rises_to_the_rate_and_falls_to_nothing(
+    anneal: Literal["cosine", "linear"], after_a_third: float
+) -> None:
+    cycle = recipe(OneCycle(name="one-cycle", warmup=0.25, anneal=anneal), (4, None))
     rates = [learning_rate(cycle, [], step / 100) for step in range(101)]
     assert rates[0] == pytest.approx(LR / 10)
     assert rates[25] == pytest.approx(LR)
+    assert rates[50] == pytest.approx(LR * after_a_third)
     assert rates[100] == pytest.approx(0, abs=1e-12)
     assert rates[:26] == sorted(rates[:26])
     assert rates[25:] == sorted(rates[25:], reverse=True)

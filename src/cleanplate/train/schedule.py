@@ -28,7 +28,7 @@ def learning_rate(recipe: Recipe, losses: Sequence[float], progress: float) -> f
         if len(finished) < phase.epochs:
             break
         finished = finished[phase.epochs :]
-    return rate * _one_cycle(recipe.schedule.warmup, progress) if isinstance(recipe.schedule, OneCycle) else rate
+    return rate * _one_cycle(recipe.schedule, progress) if isinstance(recipe.schedule, OneCycle) else rate
 
 
 def _after(schedule: object, rate: float, losses: list[float]) -> float:
@@ -44,8 +44,9 @@ def _after(schedule: object, rate: float, losses: list[float]) -> float:
     return rate
 
 
-def _one_cycle(warmup: float, progress: float) -> float:
-    """Return the share of the peak rate: from 0.1 up to 1, then along a cosine to 0."""
-    if progress < warmup:
-        return 0.1 + 0.9 * progress / warmup
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+def _one_cycle(schedule: OneCycle, progress: float) -> float:
+    """Return the share of the peak rate: from 0.1 up to 1, then down to 0."""
+    if progress < schedule.warmup:
+        return 0.1 + 0.9 * progress / schedule.warmup
+    passed = (progress - schedule.warmup) / (1 - schedule.warmup)
+    return 1 - passed if schedule.anneal == "linear" else 0.5 * (1 + math.cos(math.pi * passed))
