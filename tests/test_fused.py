@@ -1,7 +1,7 @@
 """The fused kernels give what torch's own layers give, forwards and backwards."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,21 +9,16 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import PLAIN
 from torch import Tensor, nn
-from trainings import small_recipe
+from trainings import FUSED, small_recipe
 
-from cleanplate.errors import UserError
-from cleanplate.fused import can_fuse, double_and_join, keep_and_pool, relu_norm
+from cleanplate.fused import build, can_fuse, double_and_join, keep_and_pool, relu_norm
 from cleanplate.fused.build import load_kernels
 from cleanplate.losses import Target, create_loss
 from cleanplate.models import MODELS, create_model
 from cleanplate.models.blocks import set_fused
-from cleanplate.train.compute import choose_compute
 from cleanplate.train.fit import resume, train
 from cleanplate.train.run import Run
-
-FUSED = PLAIN.model_copy(update={"layout": "channels_last", "kernels": "fused"})
 
 needs_kernels = pytest.mark.skipif(load_kernels() is None, reason="needs Linux and a C compiler (cc)")
 sides = st.integers(1, 5)
@@ -53,6 +48,16 @@ def assert_equal(ours: list[Tensor], theirs: list[Tensor]) -> None:
 def plain_relu_norm(x: Tensor, norm: nn.BatchNorm2d, shortcut: Tensor | None) -> Tensor:
     normed = norm(x.relu())
     return normed if shortcut is None else normed + shortcut
+
+
+@pytest.fixture(params=[4, 8, 16])
+def of_any_width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Kernels as processors with registers of so many floats have them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, f"-DLANES={request.param}"))
+    load_kernels.cache_clear()
+    yield
+    load_kernels.cache_clear()
 
 
 @needs_kernels
@@ -105,6 +110,7 @@ def test_pool_is_max_pool_and_its_gradient_goes_to_the_first_of_equals(
 
 
 @needs_kernels
+@pytest.mark.usefixtures("of_any_width")
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_of_the_networks_agree_in_float64(name: str) -> None:
     torch.manual_seed(0)
@@ -143,24 +149,6 @@ def test_pictures_of_other_channels_are_left_to_torch() -> None:
 def test_a_single_value_a_channel_is_refused_as_torch_does() -> None:
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         relu_norm(torch.zeros(1, 16, 1, 1), nn.BatchNorm2d(16))
-
-
-def test_without_a_compiler_training_goes_by_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    load_kernels.cache_clear()
-    try:
-        assert load_kernels() is None
-        chosen = choose_compute(small_recipe(compute=PLAIN.model_copy(update={"kernels": "auto"})), torch.device("cpu"))
-        assert chosen["kernels"] == "plain"
-        with pytest.raises(UserError, match=r"compute\.kernels: fused is for .* C compiler"):
-            choose_compute(small_recipe(compute=FUSED), torch.device("cpu"))
-    finally:
-        load_kernels.cache_clear()
-
-
-def test_fused_kernels_with_another_layout_are_refused() -> None:
-    with pytest.raises(UserError, match=r"compute\.kernels: fused is for channels_last"):
-        choose_compute(small_recipe(compute=FUSED.model_copy(update={"layout": "contiguous"})), torch.device("cpu"))
 
 
 @needs_kernels

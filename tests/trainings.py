@@ -13,6 +13,8 @@ from scenes import PLAIN
 from cleanplate.recipe import AdamW, Augmentation, Contrast, HueSaturationValue, Phase, Plateau, Recipe, Sgd
 from cleanplate.weights import load_weights
 
+FUSED = PLAIN.model_copy(update={"layout": "channels_last", "kernels": "fused"})
+
 
 def small_recipe(**changes: Any) -> Recipe:
     """Return a recipe that trains in a second: a masknet, one epoch at 32."""

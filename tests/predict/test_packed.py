@@ -5,8 +5,12 @@ from torch import nn
 from cleanplate.models import create_model
 from cleanplate.predict.packed import PackedConv2d, pack_weights
 
+needs_bfloat16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 on this processor"
+)
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_a_packed_convolution_is_the_convolution(kernel: int, dtype: torch.dtype) -> None:
     conv = nn.Conv2d(16, 32, kernel, padding=kernel // 2).to(dtype).to(memory_format=torch.channels_last)
@@ -15,6 +19,15 @@ def test_a_packed_convolution_is_the_convolution(kernel: int, dtype: torch.dtype
         for shape in [(1, 16, 8, 8), (1, 16, 1, 1), (3, 16, 8, 4), (1, 16, 8, 8)]:  # one after the other, and back
             x = torch.randn(shape).to(dtype).contiguous(memory_format=torch.channels_last)
             torch.testing.assert_close(packed_conv(x), conv(x))
+
+
+def test_a_network_in_bfloat16_answers_as_before_on_any_processor() -> None:
+    conv = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1)).to(torch.bfloat16)
+    with torch.inference_mode():
+        x = torch.randn(1, 16, 8, 8).to(torch.bfloat16)
+        before = conv(x)
+        pack_weights(conv)
+        torch.testing.assert_close(conv(x), before)
 
 
 @pytest.mark.parametrize("network", ["dsresnet", "masknet", "platenet"])

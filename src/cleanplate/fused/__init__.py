@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from cleanplate.fused.build import load_kernels
 
 LANES = 16
-"""Channels are worked on so many at a time."""
+"""Channels that the widest registers take at a time; the kernels want a multiple of it."""
 _NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float64: "float64"}
 
 

@@ -34,7 +34,7 @@ class PackedConv2d(nn.Module):
 
 def pack_weights(model: nn.Module) -> None:
     """Put a `PackedConv2d` in the place of each convolution, where this torch and processor have that."""
-    if _can_pack():
+    if all(map(_can_pack, {module.weight.dtype for module in model.modules() if isinstance(module, nn.Conv2d)})):
         _replace_convolutions(model)
 
 
@@ -47,10 +47,13 @@ def _replace_convolutions(module: nn.Module) -> None:
 
 
 @torch.inference_mode()
-def _can_pack() -> bool:
-    """Tell by trying: torch compiles its networks with these functions, and promises nobody that they stay."""
-    conv, x = nn.Conv2d(16, 16, kernel_size=3, padding=1), torch.ones(1, 16, 4, 4)
+def _can_pack(dtype: torch.dtype) -> bool:
+    """Tell by trying: torch compiles its networks with these functions, and promises nobody that they stay.
+
+    For bfloat16 they are missing on processors without AVX-512.
+    """
+    conv, x = nn.Conv2d(16, 16, kernel_size=3, padding=1).to(dtype), torch.ones(1, 16, 4, 4, dtype=dtype)
     try:
-        return torch.allclose(PackedConv2d(conv)(x), conv(x), atol=1e-5)
+        return torch.allclose(PackedConv2d(conv)(x), conv(x), atol=torch.finfo(dtype).eps)
     except (AttributeError, RuntimeError):
         return False

@@ -1,20 +1,18 @@
 """The network in torch, on whatever device there is."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cleanplate.models.blocks import lay_out, set_fused
 from cleanplate.models.ready import Normalise, ReadyModel
+from cleanplate.precision import bfloat16_is_faster
 from cleanplate.predict.packed import pack_weights
 from cleanplate.weights import WeightsCard, load_weights
-
-TRIALS = 5
 
 
 class TorchBackend:
@@ -33,7 +31,7 @@ class TorchBackend:
         if not exact:
             set_fused(self.model, True)
             lay_out(self.model, torch.channels_last)
-            if _bfloat16_is_faster(self.device):
+            if bfloat16_is_faster(self.device):
                 self.model.compute_in(torch.bfloat16)
             if self.device.type == "cpu":
                 pack_weights(self.model.model)
@@ -85,19 +83,3 @@ class TorchBackend:
 
     def _tensor(self, pictures: np.ndarray) -> Tensor:
         return torch.tensor(pictures).permute(0, 3, 1, 2).to(self.device)
-
-
-@torch.inference_mode()
-def _bfloat16_is_faster(device: torch.device) -> bool:
-    """Tell from one convolution: processors without instructions for bfloat16 take ten times longer with it."""
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        conv = lay_out(nn.Conv2d(64, 64, 3, padding=1).to(device, dtype), torch.channels_last)
-        pictures = torch.zeros(1, 64, 56, 56, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-        times = []
-        for _ in range(TRIALS):
-            start = time.perf_counter()
-            conv(pictures).sum().item()  # waits for the device
-            times.append(time.perf_counter() - start)
-        seconds[dtype] = min(times)
-    return seconds[torch.bfloat16] < seconds[torch.float32]

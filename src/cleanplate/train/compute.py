@@ -13,6 +13,7 @@ from cleanplate.fused.build import load_kernels
 from cleanplate.losses import Target, create_loss
 from cleanplate.models import create_model
 from cleanplate.models.blocks import lay_out, set_fused
+from cleanplate.precision import bfloat16_is_faster
 from cleanplate.progress import say
 from cleanplate.recipe import Compute, Recipe
 
@@ -62,6 +63,8 @@ def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
     candidates = [candidate for candidate in possible if wanted.items() <= candidate.items()]
     if not candidates:
         raise UserError(f"compute.kernels: fused is for {FUSED_NEEDS}; set it to auto or plain")
+    if "precision" not in wanted and not bfloat16_is_faster(device):  # a single step in it would use up the time
+        candidates = [candidate for candidate in candidates if candidate["precision"] == "float32"]
     return candidates[0] if len(candidates) == 1 else _fastest(recipe, device, candidates)
 
 

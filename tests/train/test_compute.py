@@ -1,0 +1,49 @@
+"""How a training computes: what may be set, and what is chosen where nothing is."""
+
+import pytest
+import torch
+from scenes import PLAIN
+from trainings import FUSED, small_recipe
+
+from cleanplate.errors import UserError
+from cleanplate.fused.build import load_kernels
+from cleanplate.train import compute
+from cleanplate.train.compute import choose_compute
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_bfloat16_is_tried_where_a_convolution_is_faster_in_it(monkeypatch: pytest.MonkeyPatch, faster: bool) -> None:
+    tried = set[str]()
+
+    def time_step(*arguments: object, **_: object) -> float:
+        tried.add(arguments[2]["precision"])  # type: ignore[index]
+        return 0.1
+
+    monkeypatch.setattr(compute, "bfloat16_is_faster", lambda device: faster)
+    monkeypatch.setattr(compute, "_time_step", time_step)
+    choose_compute(small_recipe(compute={}), torch.device("cpu"))
+    assert tried == ({"float32", "bfloat16"} if faster else {"float32"})
+
+
+def test_bfloat16_can_be_set_on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "bfloat16_is_faster", lambda device: False)
+    wanted = PLAIN.model_copy(update={"precision": "bfloat16"})
+    assert choose_compute(small_recipe(compute=wanted), torch.device("cpu"))["precision"] == "bfloat16"
+
+
+def test_without_a_compiler_training_goes_by_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    load_kernels.cache_clear()
+    try:
+        assert load_kernels() is None
+        chosen = choose_compute(small_recipe(compute=PLAIN.model_copy(update={"kernels": "auto"})), torch.device("cpu"))
+        assert chosen["kernels"] == "plain"
+        with pytest.raises(UserError, match=r"compute\.kernels: fused is for .* C compiler"):
+            choose_compute(small_recipe(compute=FUSED), torch.device("cpu"))
+    finally:
+        load_kernels.cache_clear()
+
+
+def test_fused_kernels_with_another_layout_are_refused() -> None:
+    with pytest.raises(UserError, match=r"compute\.kernels: fused is for channels_last"):
+        choose_compute(small_recipe(compute=FUSED.model_copy(update={"layout": "contiguous"})), torch.device("cpu"))
