@@ -140,7 +140,7 @@ def bench_start(name: str, command: list[str]) -> Row:
 
 
 def describe_machine() -> str:
-    """Return processor and cores."""
+    """Return processor, the vector instructions that torch makes use of, and cores."""
     model = (
         next(
             (
@@ -153,7 +153,8 @@ def describe_machine() -> str:
         if Path("/proc/cpuinfo").exists()
         else ""
     )
-    return f"{model or platform.processor()}, {count_cores()} cores, {platform.platform()}"
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"{model or platform.processor()}, {vectors}, {count_cores()} cores, {platform.platform()}"
 
 
 def main() -> None:
