@@ -41,9 +41,10 @@ demo: venv
 	@$(CLEANPLATE) evaluate --weights demo/run --data demo/museum
 	@echo "previews: demo/run/previews   curves: demo/run/curves   TensorBoard: $(BIN)/tensorboard --logdir demo/run/events"
 
+# In the files' own order: by their numbers of tests those that take longest, with one or two, would come last, on one core.
 test: venv
 	@echo "==> running every test, a process on each core"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 bench: venv
 	@echo "==> measuring; benchmarks/results.json"
