@@ -31,6 +31,12 @@ def test_bfloat16_can_be_set_on_any_machine(monkeypatch: pytest.MonkeyPatch) -> 
     assert choose_compute(small_recipe(compute=wanted), torch.device("cpu"))["precision"] == "bfloat16"
 
 
+def test_the_trial_leaves_random_numbers_as_they_were() -> None:
+    before = torch.get_rng_state()
+    choose_compute(small_recipe(compute={}), torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_without_a_compiler_training_goes_by_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     load_kernels.cache_clear()
