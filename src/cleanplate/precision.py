@@ -1,6 +1,7 @@
 """Whether a device computes faster in bfloat16 than in float32."""
 
 import time
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ SHAPES = (1, 64, 56, 56), (64, 64, 3, 3)
 """Of the pictures and of the weights."""
 
 
+@cache
 @torch.inference_mode()
 def bfloat16_is_faster(device: torch.device) -> bool:
     """Tell from one convolution: processors without instructions for bfloat16 take ten times longer with it."""

@@ -1,5 +1,7 @@
 """How a training computes: what may be set, and what is chosen where nothing is."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from scenes import PLAIN
@@ -7,22 +9,42 @@ from trainings import FUSED, small_recipe
 
 from cleanplate.errors import UserError
 from cleanplate.fused.build import load_kernels
+from cleanplate.recipe import Compute
 from cleanplate.train import compute
 from cleanplate.train.compute import choose_compute
 
 
-@pytest.mark.parametrize("faster", [True, False])
-def test_bfloat16_is_tried_where_a_convolution_is_faster_in_it(monkeypatch: pytest.MonkeyPatch, faster: bool) -> None:
-    tried = set[str]()
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Compute]]:
+    """What is tried, in place of a trial."""
+    tried = list[Compute]()
 
-    def time_step(*arguments: object, **_: object) -> float:
-        tried.add(arguments[2]["precision"])  # type: ignore[index]
+    def time_step(*arguments: object, limit: float) -> float:
+        tried.extend(argument for argument in arguments if isinstance(argument, Compute))
         return 0.1
 
-    monkeypatch.setattr(compute, "bfloat16_is_faster", lambda device: faster)
     monkeypatch.setattr(compute, "_time_step", time_step)
+    compute._fastest.cache_clear()
+    yield tried
+    compute._fastest.cache_clear()
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_bfloat16_is_tried_where_a_convolution_is_faster_in_it(
+    monkeypatch: pytest.MonkeyPatch, tried: list[Compute], faster: bool
+) -> None:
+    monkeypatch.setattr(compute, "bfloat16_is_faster", lambda device: faster)
     choose_compute(small_recipe(compute={}), torch.device("cpu"))
-    assert tried == ({"float32", "bfloat16"} if faster else {"float32"})
+    assert {candidate.precision for candidate in tried} == ({"float32", "bfloat16"} if faster else {"float32"})
+
+
+def test_one_trial_serves_all_trainings_of_a_network(tried: list[Compute]) -> None:
+    one = choose_compute(small_recipe(compute={}, seed=1), torch.device("cpu"))
+    number = len(tried)
+    assert choose_compute(small_recipe(compute={}, seed=2, loss="dice"), torch.device("cpu")) == one
+    assert len(tried) == number
+    choose_compute(small_recipe(compute={}, model="platenet", loss="rmse-bce-dice"), torch.device("cpu"))
+    assert len(tried) > number
 
 
 def test_bfloat16_can_be_set_on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def _in_processes(
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_quiet_worker) as pool:
         try:
-            yield from pool.map(make, [folder] * len(jobs), jobs, chunksize=max(1, len(jobs) // (workers * 64)))
+            yield from pool.map(make, [folder] * len(jobs), jobs)  # one by one: a stop waits for what is begun
         except BaseException:  # Ctrl-C too: what waits is not to be begun
             pool.shutdown(wait=True, cancel_futures=True)
             raise

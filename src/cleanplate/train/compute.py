@@ -4,13 +4,13 @@ import ctypes
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import nn
 
 from cleanplate.errors import UserError
 from cleanplate.fused.build import load_kernels
-from cleanplate.losses import Target, create_loss
 from cleanplate.models import create_model
 from cleanplate.models.blocks import lay_out, set_fused
 from cleanplate.precision import bfloat16_is_faster
@@ -53,19 +53,21 @@ def keep_freed_memory() -> None:
 def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
     """Return `precision`, `layout` and `kernels`: those that the recipe sets, the rest the fastest in a few steps.
 
-    The trial works on a network of its own and leaves torch's random state as it was.
+    The trial works on a network of its own and leaves torch's random state as it was. A process makes it once for all
+    trainings of a network, so that those which are to be compared compute alike.
 
     Raises:
         UserError: the recipe sets kernels that cannot be had here, or that do not go with the layout it sets.
     """
     wanted = fixed_choices(recipe.compute)
-    possible = [_choices(candidate) for candidate in CANDIDATES if candidate.kernels == "plain" or _can_fuse_on(device)]
-    candidates = [candidate for candidate in possible if wanted.items() <= candidate.items()]
+    possible = [candidate for candidate in CANDIDATES if candidate.kernels == "plain" or _can_fuse_on(device)]
+    candidates = [candidate for candidate in possible if wanted.items() <= _choices(candidate).items()]
     if not candidates:
         raise UserError(f"compute.kernels: fused is for {FUSED_NEEDS}; set it to auto or plain")
-    if "precision" not in wanted and not bfloat16_is_faster(device):  # a single step in it would use up the time
-        candidates = [candidate for candidate in candidates if candidate["precision"] == "float32"]
-    return candidates[0] if len(candidates) == 1 else _fastest(recipe, device, candidates)
+    if "precision" not in wanted and not bfloat16_is_faster(device):  # a few steps in it would use up the time
+        candidates = [candidate for candidate in candidates if candidate.precision == "float32"]
+    size = min(TRIAL_SIZE, max(phase.size for phase in recipe.phases))
+    return _choices(_fastest(recipe.model, size, device, tuple(candidates)))
 
 
 def pick_device() -> torch.device:
@@ -82,18 +84,21 @@ def arrange(model: nn.Module, compute: Mapping[str, str]) -> nn.Module:
     return lay_out(model, torch.channels_last if compute["layout"] == "channels_last" else torch.contiguous_format)
 
 
-def _fastest(recipe: Recipe, device: torch.device, candidates: list[dict[str, str]]) -> dict[str, str]:
+@cache
+def _fastest(model: str, size: int, device: torch.device, candidates: tuple[Compute, ...]) -> Compute:
     """Return the candidate with the shortest step; those that are near each other take turns."""
+    if len(candidates) == 1:
+        return candidates[0]
     until = time.monotonic() + TRIAL_SECONDS
-    seconds: dict[int, float] = {}
+    seconds: dict[Compute, float] = {}
     with torch.random.fork_rng():
         for _ in range(ROUNDS):
-            for number, candidate in enumerate(candidates):
+            for candidate in candidates:
                 shortest = min(seconds.values(), default=float("inf"))
-                if seconds.get(number, 0) < NEAR * shortest and (not seconds or time.monotonic() < until):
-                    found = _time_step(recipe, device, candidate, limit=NEAR * shortest)
-                    seconds[number] = min(found, seconds.get(number, found))
-    return candidates[min(seconds, key=seconds.__getitem__)]
+                if seconds.get(candidate, 0) < NEAR * shortest and (not seconds or time.monotonic() < until):
+                    found = _time_step(model, size, device, candidate, limit=NEAR * shortest)
+                    seconds[candidate] = min(found, seconds.get(candidate, found))
+    return min(seconds, key=seconds.__getitem__)
 
 
 def fixed_choices(compute: Compute) -> dict[str, str]:
@@ -109,19 +114,16 @@ def _can_fuse_on(device: torch.device) -> bool:
     return device.type == "cpu" and load_kernels() is not None
 
 
-def _time_step(recipe: Recipe, device: torch.device, compute: Mapping[str, str], limit: float) -> float:
-    """Return the seconds of a training step, or of the first alone where that took longer than `limit`."""
-    model = arrange(create_model(recipe.model).to(device), compute)
-    loss = create_loss(recipe.loss).eval()  # on its own, when other processes wait for this one
-    size = min(TRIAL_SIZE, max(phase.size for phase in recipe.phases))
+def _time_step(name: str, size: int, device: torch.device, compute: Compute, limit: float) -> float:
+    """Return the seconds of a network's way forwards and back, or of the first alone that took longer than `limit`."""
+    model = arrange(create_model(name).to(device), _choices(compute))
     pictures = torch.rand(TRIAL_BATCH, size, size, 3, device=device).permute(0, 3, 1, 2)  # as sources give them
-    truth = torch.rand(TRIAL_BATCH, 1, size, size, device=device)
     seconds = []
     for _ in range(TRIALS + 1):
         start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=compute["precision"] == "bfloat16"):
-            prediction = model(pictures, pictures)
-        loss(prediction.float(), Target(truth, truth))["loss"].backward()
+        with torch.autocast(device.type, torch.bfloat16, enabled=compute.precision == "bfloat16"):
+            answers = [answer for answer in model(pictures, pictures) if answer is not None]
+        torch.stack([answer.float().mean() for answer in answers]).sum().backward()
         _wait(device, model)
         seconds.append(time.perf_counter() - start)
         if seconds[0] > limit:
