@@ -41,7 +41,7 @@ demo: venv
 	@$(CLEANPLATE) evaluate --weights demo/run --data demo/museum
 	@echo "previews: demo/run/previews   curves: demo/run/curves   TensorBoard: $(BIN)/tensorboard --logdir demo/run/events"
 
-# In the files' own order: by their numbers of tests those that take longest, with one or two, would come last, on one core.
+# In the files' own order: sorted by their number of tests, those with one or two long ones would come last, on one core alone.
 test: venv
 	@echo "==> running every test, a process on each core"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
