@@ -11,8 +11,11 @@ import torch
 from scenes import PLAIN, write_scenes
 
 from cleanplate.data.compose import compose
+from cleanplate.fused.build import load_kernels
 from cleanplate.pictures import write_picture
+from cleanplate.precision import bfloat16_is_faster
 from cleanplate.recipe import AdamW, Phase, Recipe
+from cleanplate.train.compute import _fastest
 from cleanplate.train.fit import train
 
 torch.set_num_threads(1)  # networks this small gain nothing from more
@@ -23,6 +26,17 @@ def one_thread() -> Iterator[None]:
     """Bits follow from the number of threads, and whoever goes on with a run takes up that run's."""
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def nothing_known() -> Iterator[None]:
+    """Let what a process finds out once be found out anew, in the test and after it: kernels, precision, trials."""
+    found = (load_kernels, bfloat16_is_faster, _fastest)
+    for function in found:
+        function.cache_clear()
+    yield
+    for function in found:
+        function.cache_clear()
 
 
 def draw_plate(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The fused kernels give what torch's own layers give, forwards and backwards."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,13 +51,12 @@ def plain_relu_norm(x: Tensor, norm: nn.BatchNorm2d, shortcut: Tensor | None) ->
 
 
 @pytest.fixture(params=[4, 8, 16])
-def of_any_width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def of_any_width(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nothing_known: None
+) -> None:
     """Kernels as processors with registers of so many floats have them."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, f"-DLANES={request.param}"))
-    load_kernels.cache_clear()
-    yield
-    load_kernels.cache_clear()
 
 
 @needs_kernels

@@ -1,7 +1,5 @@
 """How a training computes: what may be set, and what is chosen where nothing is."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from scenes import PLAIN
@@ -15,7 +13,7 @@ from cleanplate.train.compute import choose_compute
 
 
 @pytest.fixture
-def tried(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Compute]]:
+def tried(monkeypatch: pytest.MonkeyPatch, nothing_known: None) -> list[Compute]:
     """What is tried, in place of a trial."""
     tried = list[Compute]()
 
@@ -24,9 +22,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Compute]]:
         return 0.1
 
     monkeypatch.setattr(compute, "_time_step", time_step)
-    compute._fastest.cache_clear()
-    yield tried
-    compute._fastest.cache_clear()
+    return tried
 
 
 @pytest.mark.parametrize("faster", [True, False])
@@ -53,23 +49,21 @@ def test_bfloat16_can_be_set_on_any_machine(monkeypatch: pytest.MonkeyPatch) -> 
     assert choose_compute(small_recipe(compute=wanted), torch.device("cpu"))["precision"] == "bfloat16"
 
 
+@pytest.mark.usefixtures("nothing_known")
 def test_the_trial_leaves_random_numbers_as_they_were() -> None:
     before = torch.get_rng_state()
     choose_compute(small_recipe(compute={}), torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.usefixtures("nothing_known")
 def test_without_a_compiler_training_goes_by_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    load_kernels.cache_clear()
-    try:
-        assert load_kernels() is None
-        chosen = choose_compute(small_recipe(compute=PLAIN.model_copy(update={"kernels": "auto"})), torch.device("cpu"))
-        assert chosen["kernels"] == "plain"
-        with pytest.raises(UserError, match=r"compute\.kernels: fused is for .* C compiler"):
-            choose_compute(small_recipe(compute=FUSED), torch.device("cpu"))
-    finally:
-        load_kernels.cache_clear()
+    assert load_kernels() is None
+    chosen = choose_compute(small_recipe(compute=PLAIN.model_copy(update={"kernels": "auto"})), torch.device("cpu"))
+    assert chosen["kernels"] == "plain"
+    with pytest.raises(UserError, match=r"compute\.kernels: fused is for .* C compiler"):
+        choose_compute(small_recipe(compute=FUSED), torch.device("cpu"))
 
 
 def test_fused_kernels_with_another_layout_are_refused() -> None:
