@@ -30,6 +30,15 @@ def test_a_network_in_bfloat16_answers_as_before_on_any_processor() -> None:
         torch.testing.assert_close(conv(x), before)
 
 
+def test_whether_weights_are_packed_does_not_hang_on_random_numbers() -> None:
+    packed = set()
+    for seed in range(100):
+        torch.manual_seed(seed)
+        pack_weights(model := nn.Sequential(nn.Conv2d(16, 16, 1)))
+        packed.add(type(model[0]))
+    assert len(packed) == 1
+
+
 @pytest.mark.parametrize("network", ["dsresnet", "masknet", "platenet"])
 def test_a_network_answers_as_before(network: str) -> None:
     torch.manual_seed(0)
