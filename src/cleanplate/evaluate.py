@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from cleanplate.data.mixed import share_out
+from cleanplate.data.module import skipped_by
 from cleanplate.data.opening import Given, open_data
 from cleanplate.data.source import BatchLoader, DataSet, Skipped
 from cleanplate.data.split import split_items
@@ -124,7 +125,7 @@ def evaluate(
     run = Run.open(path) if (path := find_run(weights)) else None
     references = References.load(run.references) if run else None
     parts, batch_size = _what_to_score(folder, run, predictor.size)
-    skipped = Skipped(len(folder)) if run and run.recipe().on_bad_item == "skip" else None
+    skipped = skipped_by(run.recipe(), folder) if run else None
     tallies, lowest = {}, list[tuple[float, int]]()
     for part, indices in parts.items():
         tallies[part] = _Tally(folder.card.depth.near, folder.card.depth.far)

@@ -12,9 +12,12 @@ from scenes import PLAIN, write_scenes
 from cleanplate import UserError, train
 from cleanplate.compare.report import Comparison, compare, format_text
 from cleanplate.compare.summary import Group, RunSummary, rank
+from cleanplate.data.modest import ModestFolder
+from cleanplate.data.split import split_items
 from cleanplate.pictures import read_rgb
 from cleanplate.recipe import AdamW, HeldOutSplit, Phase, Recipe
 from cleanplate.train.fit import train_seeds
+from cleanplate.train.previews import preview_items
 from cleanplate.train.run import Run, best_row
 
 SMALL = Recipe(
@@ -193,6 +196,22 @@ def test_without_its_data_set_a_comparison_has_no_predictions(
     assert "no predictions are drawn" in capsys.readouterr().err
     assert not (tmp_path / "out" / "predictions.png").exists()
     assert "Predictions" not in (tmp_path / "out" / "compare.md").read_text()
+
+
+def test_an_item_that_a_training_left_out_is_not_drawn(tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "data", plates=20)
+    recipe = SMALL.model_copy(update={"on_bad_item": "skip"})
+    folder = ModestFolder(data)
+    bad = int(preview_items(split_items(folder, recipe.split), 1)[0])
+    frame = data / "bg_fg" / f"{folder.name(bad)}.png"
+    content = frame.read_bytes()
+    frame.write_bytes(b"text")
+    run = Path(train(recipe, data, run=tmp_path / "run").run)
+    compare([run], out=tmp_path / "without")
+    frame.write_bytes(content)
+    compare([run], out=tmp_path / "whole")
+    without, whole = (read_rgb(tmp_path / name / "predictions.png") for name in ("without", "whole"))
+    assert len(without) < len(whole)
 
 
 def test_a_run_without_a_finished_epoch_is_named(runs: list[Path], tmp_path: Path) -> None:

@@ -3,14 +3,19 @@
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from scenes import write_scenes
 from trainings import small_recipe
 
 from cleanplate import UserError
+from cleanplate.data.modest import ModestFolder
+from cleanplate.data.split import split_items
 from cleanplate.models.masknet import MaskNet
 from cleanplate.recipe import AdamW, Phase
+from cleanplate.train.lr_range import lr_range
 from cleanplate.train.rehearsal import format_rehearsal, rehearse
 
 PHASES = (Phase(size=32, epochs=2, batch_size=6), Phase(size=64, epochs=3, batch_size=4))
@@ -37,6 +42,20 @@ def without_normalisation(scenes: Path, copy: Path) -> Path:
 
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_a_training_leaves_out_its_rehearsal_and_range_test_leave_out_too(tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "data", plates=20)
+    recipe = small_recipe(on_bad_item="skip")
+    folder = ModestFolder(data)
+    bad = int(next(iter(split_items(folder, recipe.split).parts.values()))[0])  # both look at it
+    (data / "bg_fg" / f"{folder.name(bad)}.png").write_bytes(b"text")
+    sweep = partial(lr_range, sweeps=["1e-6:2e-6:3"], validation=True)
+    assert rehearse(recipe, data, run=tmp_path / "run").minutes >= 0
+    assert sweep(recipe, data, out=tmp_path / "range").sweeps
+    for attempt in (partial(rehearse, run=tmp_path / "other"), partial(sweep, out=tmp_path / "other")):
+        with pytest.raises(UserError, match="not a readable picture"):
+            attempt(recipe.model_copy(update={"on_bad_item": "fail"}), data)
 
 
 def test_disk_is_that_of_weights_and_states(scenes: Path) -> None:

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cleanplate.compare.summary import Group, Loaded
-from cleanplate.data.source import DataSet
+from cleanplate.data.module import skipped_by
+from cleanplate.data.source import DataSet, read_good
 from cleanplate.data.split import split_items
 from cleanplate.predict.predictor import Predictor
 from cleanplate.sheet import colour_depth, draw_sheet
@@ -66,8 +67,12 @@ def draw_predictions(groups: Sequence[tuple[Group, list[Loaded]]], folder: DataS
     if any(with_depth):
         captions += ["depth: truth", *(f"depth: {letter(number)}" for number, has in enumerate(with_depth) if has)]
     rows, names = [], []
-    for index in preview_items(split_items(folder, firsts[0].recipe.split), ITEMS).tolist():
-        item = folder.read(index)
+    recipe = firsts[0].recipe
+    skipped = skipped_by(recipe, folder)
+    for index in preview_items(split_items(folder, recipe.split), ITEMS).tolist():
+        item = read_good(folder, index, skipped)
+        if item is None:
+            continue
         answers = [network.with_plate(item.plate)(item.frame) for network in networks]
         masks = [(answer.mask * 255).round().astype(np.uint8) for answer in answers]
         row: list[np.ndarray | None] = [item.plate, item.frame, item.mask, *masks]

@@ -173,6 +173,21 @@ class Skipped:
         self.faults[index] = fault
 
 
+def read_good(data: DataSet, index: int, skipped: Skipped | None) -> Pictures | None:
+    """Return one item at its own size; None where it cannot be read and `skipped` takes it in.
+
+    Raises:
+        UserError: it cannot be read and `skipped` is None, or it is one too many.
+    """
+    try:
+        return data.read(index)
+    except UserError as error:
+        if not skipped:
+            raise
+        skipped.note(index, str(error))
+        return None
+
+
 class _Batches(Dataset[tuple[Batch | UserError, dict[int, str]]]):
     """Batches with the faults of items left out; a fault that ends all is handed over, not raised.
 

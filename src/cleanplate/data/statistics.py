@@ -13,7 +13,7 @@ from cleanplate.data.card import ChannelStatistics, Normalisation, write_card
 from cleanplate.data.mixed import Mixed
 from cleanplate.data.modest import ModestFolder
 from cleanplate.data.opening import open_data
-from cleanplate.data.source import DataSet, Pictures, Skipped
+from cleanplate.data.source import DataSet, Pictures, Skipped, read_good
 from cleanplate.errors import UserError
 from cleanplate.pictures import require_picture_name, write_picture
 from cleanplate.progress import track
@@ -69,13 +69,8 @@ def measure(folder: DataSet, skipped: Skipped | None = None) -> Statistics:
     """
 
     def measure_item(index: int) -> _Item | None:
-        try:
-            return _measure_item(folder.read(index))
-        except UserError as error:
-            if not skipped:
-                raise
-            skipped.note(index, str(error))
-            return None
+        item = read_good(folder, index, skipped)
+        return _measure_item(item) if item else None
 
     indices = _sample(len(folder), SAMPLE)
     with ThreadPoolExecutor() as pool:

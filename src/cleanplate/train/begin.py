@@ -6,8 +6,9 @@ import torch
 
 from cleanplate.data.live import LiveComposition
 from cleanplate.data.mixed import Mixed
+from cleanplate.data.module import skipped_by
 from cleanplate.data.opening import Given
-from cleanplate.data.source import DataSet, Skipped
+from cleanplate.data.source import DataSet
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.errors import UserError
@@ -49,7 +50,7 @@ def begin_run(
     labelled = folder.labelled()[split.train].any()
     if not labelled and recipe.model != "masknet":
         say(f"note: {given} has no depth labels: the network will answer with masks alone")
-    skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
+    skipped = skipped_by(recipe, folder)
     normalisation = start[1].normalisation if start else normalisation_of(folder, skipped)
     say(
         f"{recipe.name}: {len(split.train)} items to train on, "

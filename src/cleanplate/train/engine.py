@@ -13,9 +13,8 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from cleanplate.cores import count_cores
-from cleanplate.data.module import PhasedData
+from cleanplate.data.module import PhasedData, skipped_by
 from cleanplate.data.opening import Given
-from cleanplate.data.source import Skipped
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import loss_needs_depth
@@ -77,8 +76,8 @@ def train_run(
     if run.initial.exists():
         task.model.load_state_dict(load_weights(run.initial)[0].state_dict())
     arrange(task.model, environment)
-    skipped = Skipped(len(folder)) if recipe.on_bad_item == "skip" else None
-    data = PhasedData(folder, split, recipe, _workers(recipe, environment["device"]), skipped)
+    workers = _workers(recipe, environment["device"])
+    data = PhasedData(folder, split, recipe, workers, skipped_by(recipe, folder))
     record = Record(run, card, preview_items(split, recipe.previews).tolist())
     keeper = Keeper(run, recipe, record, stop_at=stop_at, epochs_now=epochs_now)
     shown = [Display(record)] if place.rank == 0 else []

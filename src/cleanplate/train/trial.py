@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from itertools import count
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from cleanplate.data.mismatch import Mismatched
-from cleanplate.data.module import steps_per_epoch
+from cleanplate.data.module import skipped_by, steps_per_epoch
 from cleanplate.data.source import Batch, BatchLoader, DataSet, shuffled
 from cleanplate.data.split import Split
 from cleanplate.data.statistics import normalisation_of
@@ -29,12 +30,14 @@ class Trial:
 
     def __init__(self, recipe: Recipe, folder: DataSet, split: Split) -> None:
         self.recipe, self.source, self.split = recipe, Mismatched(folder, recipe.mismatch), split
+        self.skipped = skipped_by(recipe, folder)
         self.device = pick_device()
         self.compute = choose_compute(recipe, self.device)
         with isolate_rng():
             pl.seed_everything(recipe.seed, verbose=False)
+            normalisation = normalisation_of(folder, self.skipped, keep=False)
             self.task = CleanplateTask(
-                recipe, normalisation_of(folder, keep=False), folder.card.depth, list(split.parts), len(split.train)
+                recipe, normalisation, folder.card.depth, list(split.parts), len(split.train)
             ).to(self.device)
         arrange(self.task.model, self.compute)
         self.optimizer = self.task.configure_optimizers()
@@ -47,21 +50,17 @@ class Trial:
         """Yield training batches as a phase has them, with the number of their epoch; every call begins a new epoch."""
         for epoch in self.epochs:
             order = shuffled(self.split.train, self.recipe.seed, epoch)
-            steps, size = steps_per_epoch(len(order), phase.batch_size), phase.batch_size
-            seed = self.recipe.seed
-            loader = BatchLoader(
-                self.source, order[: steps * size], size=phase.size, batch_size=size, seed=seed, epoch=epoch
-            )
-            yield from ((epoch, batch.to(self.device)) for batch in loader)
+            items = order[: steps_per_epoch(len(order), phase.batch_size) * phase.batch_size]
+            yield from ((epoch, batch) for batch in self._read(items, phase, self.recipe.seed, epoch))
 
     def held_out(self, phase: Phase) -> Batch:
         """Return a batch of items to validate by, always the same one, as a training's validation has it."""
         items = next(iter(self.split.parts.values()))[: phase.batch_size]
-        return self.source.batch(items.tolist(), phase.size, self.recipe.split.seed, 0).to(self.device).as_float()
+        return next(self._read(items, phase, self.recipe.split.seed)).as_float()
 
     def first(self, items: int, phase: Phase) -> Batch:
         """Return the first items to train on, as many as are asked for."""
-        return self.source.batch(self.split.train[:items].tolist(), phase.size, self.recipe.seed, 0).to(self.device)
+        return next(self._read(self.split.train[:items], phase, self.recipe.seed))
 
     def training_loss(self, numbered: tuple[int, Batch]) -> Tensor:
         """Return the loss of a batch of an epoch, augmented."""
@@ -76,6 +75,19 @@ class Trial:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss.detach()
+
+    def _read(self, items: np.ndarray, phase: Phase, seed: int, epoch: int = 0) -> Iterator[Batch]:
+        """Yield items as a phase has them, those that cannot be read left out where the recipe says so."""
+        loader = BatchLoader(
+            self.source,
+            items,
+            size=phase.size,
+            batch_size=phase.batch_size,
+            seed=seed,
+            epoch=epoch,
+            skipped=self.skipped,
+        )
+        return (batch.to(self.device) for batch in loader)
 
     def _clip(self, *_: object) -> None:
         self.task.clip_gradient()
