@@ -13,9 +13,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from cleanplate.data.mixed import share_out
-from cleanplate.data.module import skipped_by
 from cleanplate.data.opening import Given, open_data
-from cleanplate.data.source import BatchLoader, DataSet, Skipped
+from cleanplate.data.source import BatchLoader, DataSet, Skipped, skipped_by
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import Target

@@ -53,6 +53,12 @@ def test_heavy_imports_wait_until_needed(code: str) -> None:
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"
 
 
+def test_what_does_not_train_does_without_lightning() -> None:
+    modules = "cleanplate.evaluate, cleanplate.footage, cleanplate.compare.report, cleanplate.predict.pictures"
+    script = f"import {modules}\nimport sys\nprint('pytorch_lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
+
+
 def test_help_in_a_process_imports_nothing_heavy() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "cleanplate", "--help"], capture_output=True, text=True

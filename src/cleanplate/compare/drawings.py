@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cleanplate.compare.summary import Group, Loaded
-from cleanplate.data.module import skipped_by
-from cleanplate.data.source import DataSet, read_good
+from cleanplate.data.source import DataSet, read_good, skipped_by
 from cleanplate.data.split import split_items
 from cleanplate.predict.predictor import Predictor
 from cleanplate.sheet import colour_depth, draw_sheet

@@ -109,11 +109,6 @@ class PhasedData(pl.LightningDataModule):
         )
 
 
-def skipped_by(recipe: Recipe, source: Source) -> Skipped | None:
-    """Return what takes in the items that cannot be read; None where the recipe has the first one end everything."""
-    return Skipped(len(source)) if recipe.on_bad_item == "skip" else None
-
-
 def is_within_epoch(trainer: pl.Trainer) -> bool:
     """Tell whether an epoch has begun and not ended, be it that it was restored so."""
     epoch: Any = trainer.fit_loop.epoch_progress.current

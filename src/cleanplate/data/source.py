@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from cleanplate.data.card import Card
 from cleanplate.errors import UserError
 from cleanplate.losses import Target
+from cleanplate.recipe import Recipe
 
 
 class Pictures(NamedTuple):
@@ -171,6 +172,11 @@ class Skipped:
         if index not in self.faults and len(self.faults) >= self.limit:
             raise UserError(f"{fault}; on_bad_item=skip leaves out {self.limit} items at most, 1 % of all")
         self.faults[index] = fault
+
+
+def skipped_by(recipe: Recipe, source: Source) -> Skipped | None:
+    """Return what takes in the items that cannot be read; None where the recipe has the first one end everything."""
+    return Skipped(len(source)) if recipe.on_bad_item == "skip" else None
 
 
 def read_good(data: DataSet, index: int, skipped: Skipped | None) -> Pictures | None:

@@ -6,9 +6,8 @@ import torch
 
 from cleanplate.data.live import LiveComposition
 from cleanplate.data.mixed import Mixed
-from cleanplate.data.module import skipped_by
 from cleanplate.data.opening import Given
-from cleanplate.data.source import DataSet
+from cleanplate.data.source import DataSet, skipped_by
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.errors import UserError

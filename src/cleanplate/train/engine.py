@@ -13,8 +13,9 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from cleanplate.cores import count_cores
-from cleanplate.data.module import PhasedData, skipped_by
+from cleanplate.data.module import PhasedData
 from cleanplate.data.opening import Given
+from cleanplate.data.source import skipped_by
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import loss_needs_depth

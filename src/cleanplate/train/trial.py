@@ -10,8 +10,8 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from cleanplate.data.mismatch import Mismatched
-from cleanplate.data.module import skipped_by, steps_per_epoch
-from cleanplate.data.source import Batch, BatchLoader, DataSet, shuffled
+from cleanplate.data.module import steps_per_epoch
+from cleanplate.data.source import Batch, BatchLoader, DataSet, shuffled, skipped_by
 from cleanplate.data.split import Split
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.recipe import Phase, Recipe
