@@ -1,5 +1,7 @@
 """A data set that a network learns within seconds: rectangles before plain walls, drawn by code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -40,6 +42,15 @@ def draw_room(number: int, shape: tuple[int, int]) -> np.ndarray:
     """Return a plate `(H, W, 3)` uint8 RGB full of texture, by which its view can be known."""
     noise = np.random.default_rng(number).integers(0, 256, (*shape, 3), dtype=np.uint8)
     return cv2.GaussianBlur(noise, (0, 0), 2)
+
+
+@contextmanager
+def broken_file(path: Path) -> Iterator[None]:
+    """Let a file end early for a while."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-30])
+    yield
+    path.write_bytes(content)
 
 
 def _make_item(

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from scenes import PLAIN, write_scenes
+from scenes import PLAIN, broken_file, write_scenes
 
 from cleanplate import UserError, train
 from cleanplate.compare.report import Comparison, compare, format_text
@@ -203,12 +203,9 @@ def test_an_item_that_a_training_left_out_is_not_drawn(tmp_path: Path) -> None:
     recipe = SMALL.model_copy(update={"on_bad_item": "skip"})
     folder = ModestFolder(data)
     bad = int(preview_items(split_items(folder, recipe.split), 1)[0])
-    frame = data / "bg_fg" / f"{folder.name(bad)}.png"
-    content = frame.read_bytes()
-    frame.write_bytes(b"text")
-    run = Path(train(recipe, data, run=tmp_path / "run").run)
-    compare([run], out=tmp_path / "without")
-    frame.write_bytes(content)
+    with broken_file(data / "bg_fg" / f"{folder.name(bad)}.png"):
+        run = Path(train(recipe, data, run=tmp_path / "run").run)
+        compare([run], out=tmp_path / "without")
     compare([run], out=tmp_path / "whole")
     without, whole = (read_rgb(tmp_path / name / "predictions.png") for name in ("without", "whole"))
     assert len(without) < len(whole)

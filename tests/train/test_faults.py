@@ -11,12 +11,11 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from scenes import PLAIN, write_scenes
+from scenes import PLAIN, broken_file, write_scenes
 from trainings import RECIPE, STEPS, assert_same, equal_weights, parameters, read_rows, send, small_recipe, states
 
 from cleanplate import Recipe, UserError, evaluate, resume, train
@@ -270,15 +269,6 @@ def test_picture_that_ends_early_is_named_and_the_training_goes_on_once_it_is_me
         assert not (tmp_path / "run").exists()
     else:
         assert resume(tmp_path / "run").epochs == 1
-
-
-@contextmanager
-def broken_file(path: Path) -> Iterator[None]:
-    """Let a file end early for a while."""
-    content = path.read_bytes()
-    path.write_bytes(content[:-30])
-    yield
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
