@@ -243,12 +243,17 @@ class Canvas(NamedTuple):
         height, width = (-(-side // MULTIPLE) * MULTIPLE for side in inner)
         return cls(height, width, *inner)
 
-    def place(self, picture: np.ndarray) -> np.ndarray:
-        """Return `picture`, `(h, w)` or `(h, w, C)`, resized onto the canvas."""
+    def resize(self, picture: np.ndarray) -> np.ndarray:
+        """Return `picture`, `(h, w)` or `(h, w, C)`, at its size on the canvas."""
         target = (self.inner_width, self.inner_height)
-        if picture.shape[1::-1] != target:
-            shrinks = picture.shape[0] > self.inner_height
-            picture = cv2.resize(picture, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        if picture.shape[1::-1] == target:
+            return picture
+        shrinks = picture.shape[0] > self.inner_height
+        return cv2.resize(picture, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+    def place(self, picture: np.ndarray) -> np.ndarray:
+        """Return `picture`, `(h, w)` or `(h, w, C)`, resized onto the canvas, whose rest is padding."""
+        picture = self.resize(picture)
         bottom, right = self.height - self.inner_height, self.width - self.inner_width
         if bottom or right:
             picture = cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_REPLICATE)

@@ -191,6 +191,18 @@ def test_who_stands_nearer_covers_who_stands_farther() -> None:
         assert np.array_equal(np.unique(mask), [0, 255])
 
 
+def test_nobody_is_sharper_than_the_plate(one_plate: Path, one_cutout: Path, tmp_path: Path) -> None:
+    (one_plate / "depth").mkdir()
+    write_picture(one_plate / "depth" / "grey.png", np.linspace(9000, 60000, 64 * 64).astype(np.uint16).reshape(64, 64))
+    small, large = (tmp_path / f"at {size}" for size in (64, 192))
+    compose(one_plate, one_cutout, small, size=64, places=3, workers=1)
+    compose(one_plate, one_cutout, large, size=192, places=3, workers=1)
+    for kind, read in (("bg_fg_mask", read_mask), ("bg_fg_depth_map", read_depth)):
+        for path in (small / kind).iterdir():
+            expected = cv2.resize(read(path), (192, 192))
+            np.testing.assert_array_equal(read(large / kind / path.name), expected)
+
+
 @pytest.mark.parametrize("hidden", [(0, 0, 0), (0, 255, 0)])
 def test_colours_under_transparency_leave_no_halo(tmp_path: Path, hidden: tuple[int, int, int]) -> None:
     cutout = np.full((200, 200, 4), (*hidden, 0), np.uint8)

@@ -75,6 +75,16 @@ class _Job(NamedTuple):
     seed: int
 
 
+class _Scene(NamedTuple):
+    """A plate as cutouts are pasted into it, and the canvas that tells how large its frames are."""
+
+    plate: np.ndarray
+    """`(h, w, 3)` uint8, no larger than the picture is: sharp people would stand in a soft room."""
+    depth: np.ndarray | None
+    """`(h, w)` uint16."""
+    canvas: Canvas
+
+
 def compose(
     plates: Path | str,
     cutouts: Path | str,
@@ -238,38 +248,38 @@ def _name(kind: str, number: int) -> str:
 
 def _make(folder: Path, job: _Job) -> list[Item]:
     plate = read_rgb(job.plate)
-    canvas = Canvas.square(plate.shape, job.size)
-    within = np.s_[: canvas.inner_height, : canvas.inner_width]
-    plate = canvas.place(plate)[within]
-    depth = None if job.depth is None else canvas.place(read_depth(job.depth))[within]
+    seen, canvas = (Canvas.square(plate.shape, size) for size in (min(job.size, max(plate.shape[:2])), job.size))
+    depth = None if job.depth is None else seen.resize(read_depth(job.depth))
+    scene = _Scene(seen.resize(plate), depth, canvas)
     if job.first == 0:
-        write_picture(folder / "bg" / f"{_name('bg', job.plate_number)}.jpg", plate)
+        write_picture(folder / "bg" / f"{_name('bg', job.plate_number)}.jpg", canvas.resize(scene.plate))
     items = []
     for own in range(job.first, min(job.first + CUTOUTS_PER_JOB, len(job.cutouts))):
         if job.plate_number == 0:
             _write_cutout(folder, _name("fg", own), _read_cutout(job.cutouts[own], job.size))
-        items += [_make_item(folder, job, plate, depth, own, place) for place in range(job.places)]
+        items += [_make_item(folder, job, scene, own, place) for place in range(job.places)]
     return items
 
 
-def _make_item(folder: Path, job: _Job, plate: np.ndarray, depth: np.ndarray | None, own: int, place: int) -> Item:
+def _make_item(folder: Path, job: _Job, scene: _Scene, own: int, place: int) -> Item:
     rng = np.random.default_rng([job.seed, job.plate_number, own, place])
     others = rng.permutation(np.delete(np.arange(len(job.cutouts)), own))[: rng.integers(job.people)]
     mirrored = [place % 2 == 1, *(rng.random(len(others)) < 0.5)]
     present = [own, *others.tolist()]
     placed = [
-        _place(_read_cutout(job.cutouts[number], job.size), mirror, plate.shape, job.scale, rng)
+        _place(_read_cutout(job.cutouts[number], job.size), mirror, scene.plate.shape, job.scale, rng)
         for number, mirror in zip(present, mirrored, strict=True)
     ]
-    frame, mask, frame_depth = paste(plate, depth, placed)
+    frame, mask, depth = paste(scene.plate, scene.depth, placed)
+    frame, mask = scene.canvas.resize(frame), scene.canvas.resize(mask)
     plate_name = _name("bg", job.plate_number)
     name = f"{plate_name}_{_name('fg', own)}_{place + 1:02d}"
     write_picture(folder / "bg_fg" / f"{name}.jpg", frame)
     write_picture(folder / "bg_fg_mask" / f"{name}_mask.png", mask)
     depth_name = ""
-    if frame_depth is not None:
+    if depth is not None:
         depth_name = f"{name}_depth_map"
-        write_picture(folder / "bg_fg_depth_map" / f"{depth_name}.png", frame_depth)
+        write_picture(folder / "bg_fg_depth_map" / f"{depth_name}.png", scene.canvas.resize(depth))
     x, y, width, height = cv2.boundingRect((mask >= 128).astype(np.uint8))
     names = tuple(_name("fg", number) for number in present)
     return Item(plate_name, name, f"{name}_mask", depth_name, names, (x, y, width, height))
