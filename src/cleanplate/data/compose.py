@@ -248,7 +248,8 @@ def _name(kind: str, number: int) -> str:
 
 def _make(folder: Path, job: _Job) -> list[Item]:
     plate = read_rgb(job.plate)
-    seen, canvas = (Canvas.square(plate.shape, size) for size in (min(job.size, max(plate.shape[:2])), job.size))
+    canvas = Canvas.square(plate.shape, job.size)
+    seen = Canvas.square(plate.shape, min(job.size, max(plate.shape[:2])))
     depth = None if job.depth is None else seen.resize(read_depth(job.depth))
     scene = _Scene(seen.resize(plate), depth, canvas)
     if job.first == 0:
