@@ -20,6 +20,8 @@ from cleanplate.pictures import (
     read_rgb,
     read_rgba,
     require_multiple,
+    rescale,
+    resize,
     write_picture,
 )
 
@@ -211,6 +213,22 @@ def test_pictures_are_listed_by_name(tmp_path: Path) -> None:
     for name in ("b.PNG", "a.jpeg", "c.txt"):
         (tmp_path / name).write_text("")
     assert [path.name for path in list_pictures(tmp_path)] == ["a.jpeg", "b.PNG"]
+
+
+def test_fewer_pixels_are_means_and_more_lie_on_lines() -> None:
+    picture = noise(8, 6).astype(np.float32)
+    assert resize(picture, 4, 3) == pytest.approx(picture.reshape(4, 2, 3, 2).mean((1, 3)))
+    slope = np.arange(4, dtype=np.float32)[None].repeat(2, 0)
+    assert rescale(slope, 2)[0] == pytest.approx([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])  # centres of pixels meet
+
+
+@given(sides, sides, st.floats(0.001, 2))
+def test_rescaled_is_a_copy_of_a_pixel_at_least(height: int, width: int, factor: float) -> None:
+    picture = noise(height, width, 3)
+    scaled = rescale(picture[:, ::-1], factor)
+    assert scaled.shape == (max(1, round(height * factor)), max(1, round(width * factor)), 3)
+    assert scaled.flags.c_contiguous
+    assert not np.shares_memory(scaled, picture)
 
 
 @given(sides, sides, sizes)

@@ -221,6 +221,18 @@ def list_pictures(folder: Path) -> list[Path]:
     return pictures
 
 
+def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a copy of `picture`, `(h, w)` or `(h, w, C)`, at a size: by areas to fewer pixels, linearly to more."""
+    shrinks = height * width < picture.shape[0] * picture.shape[1]
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def rescale(picture: np.ndarray, factor: float) -> np.ndarray:
+    """Return a copy of `picture`, `(h, w)` or `(h, w, C)`, so many times as large, at least a pixel a side."""
+    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
+    return resize(picture, height, width)
+
+
 class Canvas(NamedTuple):
     """Where a picture lies on the canvas that the network sees: top left, the rest repeats its last row and column."""
 
@@ -245,11 +257,8 @@ class Canvas(NamedTuple):
 
     def resize(self, picture: np.ndarray) -> np.ndarray:
         """Return `picture`, `(h, w)` or `(h, w, C)`, at its size on the canvas."""
-        target = (self.inner_width, self.inner_height)
-        if picture.shape[1::-1] == target:
-            return picture
-        shrinks = picture.shape[0] > self.inner_height
-        return cv2.resize(picture, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        inner = self.inner_height, self.inner_width
+        return picture if picture.shape[:2] == inner else resize(picture, *inner)
 
     def place(self, picture: np.ndarray) -> np.ndarray:
         """Return `picture`, `(h, w)` or `(h, w, C)`, resized onto the canvas, whose rest is padding."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from cleanplate.pictures import rescale
+
 GAP = 4
 CAPTION_HEIGHT = 18
 SCALE_WIDTH = 76
@@ -86,9 +88,7 @@ def draw_sheet(
 
 
 def _tile(picture: np.ndarray, longer_side: int) -> np.ndarray:
-    scale = longer_side / max(picture.shape[:2])
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    tile = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    tile = rescale(picture, longer_side / max(picture.shape[:2]))
     return tile if tile.ndim == 3 else cv2.cvtColor(tile, cv2.COLOR_GRAY2RGB)
 
 

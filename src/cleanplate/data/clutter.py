@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from cleanplate.data.compose import resize, unpacked
+from cleanplate.data.compose import unpacked
 from cleanplate.data.recolour import recoloured
+from cleanplate.pictures import rescale
 from cleanplate.recipe_pictures import Clutter, Recolour
 
 ANY_COLOUR = Recolour(probability=1, gain=0.4, offset=0.15, saturation=0.6, hue=90)
@@ -33,7 +34,7 @@ def cluttered(
         of_plate, large, turn, across, down = rng.random(5).tolist()
         piece = cutouts[int(rng.integers(len(cutouts)))] if cutouts and of_plate < 0.5 else _patch(plate, rng)
         piece = np.rot90(piece, int(4 * turn))
-        piece = resize(np.ascontiguousarray(piece), (low + large**2 * (high - low)) * size / max(piece.shape[:2]))
+        piece = rescale(np.ascontiguousarray(piece), (low + large**2 * (high - low)) * size / max(piece.shape[:2]))
         piece = recoloured(unpacked(piece), ANY_COLOUR, rng)
         height, width = piece.shape[:2]
         x, y = round(across * (size - width)), round(down * (size - height))

@@ -24,6 +24,7 @@ from cleanplate.pictures import (
     read_rgb,
     read_rgba,
     require_multiple,
+    rescale,
     write_picture,
 )
 from cleanplate.progress import track
@@ -291,7 +292,7 @@ def _place(
 ) -> Placed:
     """Draw a size and a place within the frame for a cutout; one that would be wider than the frame becomes smaller."""
     factor = min(rng.uniform(*scale) * frame[0] / cutout.shape[0], frame[1] / cutout.shape[1])
-    cutout = resize(cutout[:, ::-1] if mirror else cutout, factor)
+    cutout = rescale(cutout[:, ::-1] if mirror else cutout, factor)
     x, y = (int(rng.integers(frame[axis] - cutout.shape[axis], endpoint=True)) for axis in (1, 0))
     return Placed(cutout, x, y)
 
@@ -308,13 +309,7 @@ def trim(cutout: np.ndarray, size: int) -> np.ndarray:
     # Colours count by their alpha from here on, else resizing would mix in the dark that lies beyond the edge.
     cutout[..., 3] /= 255
     cutout[..., :3] *= cutout[..., 3:]
-    return resize(cutout, min(1.0, size / max(width, height)))
-
-
-def resize(picture: np.ndarray, factor: float) -> np.ndarray:
-    """Return a picture so many times as large, at least a pixel a side."""
-    width, height = (max(1, round(side * factor)) for side in picture.shape[1::-1])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    return rescale(cutout, min(1.0, size / max(width, height)))
 
 
 def packed(cutout: np.ndarray) -> np.ndarray:

@@ -18,13 +18,13 @@ import torch
 
 from cleanplate.data.card import Card
 from cleanplate.data.clutter import cluttered
-from cleanplate.data.compose import Placed, packed, paste, read_usable, resize, trim, unpacked
+from cleanplate.data.compose import Placed, packed, paste, read_usable, trim, unpacked
 from cleanplate.data.modest import Pictures
 from cleanplate.data.museum.cutouts import museum_cutouts
 from cleanplate.data.recolour import fitted, recoloured
 from cleanplate.data.source import Batch
 from cleanplate.files import read_file
-from cleanplate.pictures import read_rgb, read_rgba
+from cleanplate.pictures import read_rgb, read_rgba, rescale
 from cleanplate.recipe_pictures import CastShadow, Composition, ContactShadow
 
 KEPT_SIDE = 448
@@ -161,7 +161,7 @@ class LiveComposition:
             placed += _within(cutout, x, y, len(plate))
         frame, mask, _ = paste(plate * light[..., None], None, placed)
         if len(plate) < size:
-            plate, frame, mask = (resize(picture, size / len(picture)) for picture in (plate, frame, mask))
+            plate, frame, mask = (rescale(picture, size / len(picture)) for picture in (plate, frame, mask))
         return plate, frame, mask
 
     def _see(self, plate: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -170,7 +170,7 @@ class LiveComposition:
         low, high = self.settings.crop
         side = max(1, round((low + share * (high - low)) * min(plate.shape[:2])))
         left, top = round(across * (plate.shape[1] - side)), round(down * (plate.shape[0] - side))
-        seen = resize(plate[top : top + side, left : left + side], min(1.0, size / side))
+        seen = rescale(plate[top : top + side, left : left + side], min(1.0, size / side))
         return cv2.flip(seen, 1) if mirror < 0.5 else seen
 
     def _place(
@@ -181,7 +181,7 @@ class LiveComposition:
         low, high = self.settings.height
         size, wanted = len(plate), low + height * (high - low)
         factor = min(wanted * size / cutout.shape[0], size / cutout.shape[1])
-        cutout = resize(cutout, factor)
+        cutout = rescale(cutout, factor)
         cutout = unpacked(cv2.flip(cutout, 1) if mirror < 0.5 else cutout)
         cutout = recoloured(cutout, self.settings.recolour, rng)
         cutout = fitted(cutout, plate, self.settings.fit, rng)
@@ -217,7 +217,7 @@ class _Shelf:
 
 def _read_plate(path: Path, keep: int) -> np.ndarray:
     plate = read_rgb(path)
-    return resize(plate, min(1.0, keep / min(plate.shape[:2])))
+    return rescale(plate, min(1.0, keep / min(plate.shape[:2])))
 
 
 def _read_cutout(path: Path, keep: int) -> np.ndarray:

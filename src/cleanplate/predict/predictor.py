@@ -8,11 +8,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 
 from cleanplate.errors import UserError
-from cleanplate.pictures import Canvas, require_multiple
+from cleanplate.pictures import Canvas, require_multiple, resize
 from cleanplate.predict.edges import follow_edges, make_guide
 
 
@@ -166,9 +165,8 @@ class Scene:
         """
         sized = self._sized_plate
         if sized.shape != shape:
-            shrinks = shape[0] < self.plate.shape[0]
-            sized = cv2.resize(self.plate, shape[1::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-            if shrinks:
+            sized = resize(self.plate, *shape[:2])
+            if sized.size < self.plate.size:
                 self._sized_plate = sized
         return sized
 

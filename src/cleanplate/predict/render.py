@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from cleanplate.errors import UserError
-from cleanplate.pictures import read_rgb
+from cleanplate.pictures import read_rgb, resize
 
 
 def render_mask(mask: np.ndarray) -> np.ndarray:
@@ -51,9 +51,7 @@ class Background:
         if self._sized.shape[:2] != (height, width):
             own_height, own_width = self._picture.shape[:2]
             scale = max(height / own_height, width / own_width)
-            size = max(height, round(scale * own_height)), max(width, round(scale * own_width))
-            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            large = cv2.resize(self._picture, size[::-1], interpolation=way)
-            top, left = (size[0] - height) // 2, (size[1] - width) // 2
+            large = resize(self._picture, max(height, round(scale * own_height)), max(width, round(scale * own_width)))
+            top, left = (large.shape[0] - height) // 2, (large.shape[1] - width) // 2
             self._sized = np.ascontiguousarray(large[top : top + height, left : left + width])
         return self._sized
