@@ -44,9 +44,10 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_a_training_leaves_out_its_rehearsal_and_range_test_leave_out_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch_size", [1, 6])  # with nothing else in its batch, or with others
+def test_what_a_training_leaves_out_its_rehearsal_and_range_test_leave_out_too(batch_size: int, tmp_path: Path) -> None:
     data = write_scenes(tmp_path / "data", plates=20)
-    recipe = small_recipe(on_bad_item="skip")
+    recipe = small_recipe(on_bad_item="skip", phases=(Phase(size=64, epochs=1, batch_size=batch_size),))
     folder = ModestFolder(data)
     bad = int(next(iter(split_items(folder, recipe.split).parts.values()))[0])  # both look at it
     (data / "bg_fg" / f"{folder.name(bad)}.png").write_bytes(b"text")

@@ -54,8 +54,8 @@ class Trial:
             yield from ((epoch, batch) for batch in self._read(items, phase, self.recipe.seed, epoch))
 
     def held_out(self, phase: Phase) -> Batch:
-        """Return a batch of items to validate by, always the same one, as a training's validation has it."""
-        items = next(iter(self.split.parts.values()))[: phase.batch_size]
+        """Return the first batch of items to validate by that can be read, as a training's validation has it."""
+        items = next(iter(self.split.parts.values()))
         return next(self._read(items, phase, self.recipe.split.seed)).as_float()
 
     def first(self, items: int, phase: Phase) -> Batch:
@@ -86,6 +86,7 @@ class Trial:
             seed=seed,
             epoch=epoch,
             skipped=self.skipped,
+            may_lose_batches=True,
         )
         return (batch.to(self.device) for batch in loader)
 
