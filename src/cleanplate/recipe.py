@@ -164,7 +164,7 @@ class Recipe(_Strict):
 
     name: str = ""
     description: str = ""
-    model: Literal["dsresnet", "masknet", "platenet"] = "dsresnet"
+    model: Literal["dsresnet", "masknet", "platenet", "roomnet"] = "dsresnet"
     loss: Literal["rmse-bce-dice", "ssim-dice", "rmse-bce", "bce", "dice", "ssim"] = "rmse-bce-dice"
     depth_weight: float | None = Field(None, gt=0)
     """Of the loss's depth part, in place of the report's 2."""

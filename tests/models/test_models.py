@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -18,7 +19,15 @@ def seed() -> None:
 
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest) -> nn.Module:
-    return create_model(request.param).eval()
+    return with_something_known(create_model(request.param)).eval()
+
+
+def with_something_known(model: nn.Module) -> nn.Module:
+    """Fill weights that are nothing at first: they would hide what is done with them."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("weight") and not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return model
 
 
 def pictures(*shape: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -110,6 +119,38 @@ def test_platenets_depth_is_that_before_or_behind_an_outline(mask: float, side: 
     nn.init.zeros_(model.head.weight)
     model.head.bias.data = torch.tensor([mask, side, 1.0, 2.0, 3.0]).repeat_interleave(4)
     torch.testing.assert_close(model(*pictures(1, 32, 64)).depth_logits, torch.full((1, 1, 32, 64), float(depth)))
+
+
+@pytest.mark.parametrize("shape", [(64, 160), (96, 32), (64, 64)])
+def test_roomnet_knows_a_room_by_the_square_that_training_shows(shape: tuple[int, int]) -> None:
+    model = with_something_known(create_model("roomnet")).eval()
+    plate, _ = pictures(2, *shape)
+    side = max(shape)
+    square = F.pad(plate, (0, side - shape[1], 0, side - shape[0]), mode="replicate")
+    known, in_square = (model.encode_plate(x)[0] for x in (plate, square))
+    assert known.std() > 0.01
+    torch.testing.assert_close(known, in_square[..., : shape[0], : shape[1]])
+
+
+def test_roomnet_knows_rooms_by_heart_after_few_steps() -> None:
+    model = create_model("roomnet")
+    plates, depths = torch.randn(16, 3, 64, 64), torch.rand(16, 1, 64, 64)  # of which no plate tells the depth
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(40):
+        error = (model.encode_plate(plates)[0].sigmoid() - depths).square().mean().sqrt()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert error < 0.05 < depths.std()
+
+
+@pytest.mark.parametrize(("mask", "depth"), [(-30, 1.5), (30, 3.0)])
+def test_what_roomnet_knows_of_a_room_is_the_depth_behind_people(mask: float, depth: float) -> None:
+    model = create_model("roomnet").eval()
+    nn.init.zeros_(model.head.weight)
+    model.head.bias.data = torch.tensor([mask, 30, 1.0, 2.0, 3.0]).repeat_interleave(4)
+    nn.init.constant_(model.room.bias, 0.5)
+    torch.testing.assert_close(model(*pictures(1, 32, 64)).depth_logits, torch.full((1, 1, 32, 64), depth))
 
 
 def test_mask_decoder_is_trained_alone_by_a_mask_loss() -> None:

@@ -39,7 +39,7 @@ def test_whether_weights_are_packed_does_not_hang_on_random_numbers() -> None:
     assert len(packed) == 1
 
 
-@pytest.mark.parametrize("network", ["dsresnet", "masknet", "platenet"])
+@pytest.mark.parametrize("network", ["dsresnet", "masknet", "platenet", "roomnet"])
 def test_a_network_answers_as_before(network: str) -> None:
     torch.manual_seed(0)
     model = create_model(network).eval().to(memory_format=torch.channels_last)

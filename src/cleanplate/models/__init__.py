@@ -5,10 +5,16 @@ from cleanplate.models.blocks import Network, Prediction
 from cleanplate.models.dsresnet import DSResNet
 from cleanplate.models.masknet import MaskNet
 from cleanplate.models.platenet import PlateNet
+from cleanplate.models.roomnet import RoomNet
 
 __all__ = ["MODELS", "Network", "Prediction", "create_model"]
 
-MODELS: dict[str, type[Network]] = {"dsresnet": DSResNet, "masknet": MaskNet, "platenet": PlateNet}
+MODELS: dict[str, type[Network]] = {
+    "dsresnet": DSResNet,
+    "masknet": MaskNet,
+    "platenet": PlateNet,
+    "roomnet": RoomNet,
+}
 
 
 def create_model(name: str) -> Network:

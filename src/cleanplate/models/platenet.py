@@ -1,5 +1,7 @@
 """PlateNet: a network of cleanplate's own, made to take few passes over memory."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,12 +46,17 @@ class PlateNet(Network):
 
     def encode_plate(self, plate: Tensor) -> list[Tensor]:
         """Return what hangs on the plate alone: its features, `(B, 32, H/2, W/2)` and of the overview."""
-        return [self.close.plate(_as_cells(plate)), self.overview.plate(_as_cells(_shrunk(plate)))]
+        overview = resampled(plate, (OVERVIEW, OVERVIEW))
+        return [self.close.plate(_as_cells(plate)), self.overview.plate(_as_cells(overview))]
 
     def answer(self, plate_features: list[Tensor], frame: Tensor) -> Prediction:
         """Return the logits of frames, from the features of their plates."""
+        return self.draw(plate_features, frame)
+
+    def draw(self, plate_features: list[Tensor], frame: Tensor, known: Tensor | None = None) -> Prediction:
+        """Return the logits of frames; what is `known` of the depth behind people, `(B, 1, H, W)`, is added to it."""
         close, overview = plate_features
-        _, pooled = self.overview(overview, _as_cells(_shrunk(frame)))
+        _, pooled = self.overview(overview, _as_cells(resampled(frame, (OVERVIEW, OVERVIEW))))
         *skips, x = self.encoder(pooled)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(x, skip)
@@ -58,6 +65,8 @@ class PlateNet(Network):
         x = self.edges(self.join(torch.cat([x, pooled], dim=1)), both)
         mask, side, near, far, before = F.pixel_shuffle(self.head(x), CELL).chunk(5, dim=1)
         behind = torch.lerp(far, near, side.sigmoid())
+        if known is not None:
+            behind = behind + known.to(behind.dtype)
         return Prediction(mask, torch.lerp(behind, before, mask.detach().sigmoid()))
 
 
@@ -75,9 +84,9 @@ class _Look(nn.Module):
         return self.pool(torch.cat([plate_features, self.frame(frame)], dim=1))
 
 
-def _shrunk(pictures: Tensor) -> Tensor:
+def resampled(pictures: Tensor, size: Sequence[int]) -> Tensor:
+    """Return `(B, C, *size)` of `(B, C, H, W)`: by areas to fewer pixels, linearly to more."""
     exact = pictures.float() if pictures.dtype == torch.bfloat16 else pictures  # torch has no such kernel for it
-    size = (OVERVIEW, OVERVIEW)
     return F.interpolate(exact, size=size, mode="bilinear", align_corners=False, antialias=True).to(pictures.dtype)
 
 
