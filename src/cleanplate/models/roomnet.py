@@ -41,8 +41,8 @@ class RoomNet(PlateNet):
 
     def _recall(self, plate: Tensor) -> Tensor:
         height, width = plate.shape[-2:]
-        longer = abs(height - width)  # no `max`: that would become a constant of a traced graph
-        right, below = (longer + height - width) // 2, (longer + width - height) // 2
+        gap = abs(height - width)  # no `max`: that would become a constant of a traced graph
+        right, below = (gap + height - width) // 2, (gap + width - height) // 2
         square = F.pad(plate, (0, right, 0, below), mode="replicate")  # as in training, whatever the picture's shape
         glance = resampled(square, (GLANCE, GLANCE)).flatten(1).to(self.room.weight.dtype)
         known = self.room(self.code(glance)).unflatten(1, (1, MAP, MAP))
