@@ -59,6 +59,16 @@ def test_what_a_training_leaves_out_its_rehearsal_and_range_test_leave_out_too(b
             attempt(recipe.model_copy(update={"on_bad_item": "fail"}), data)
 
 
+def test_a_part_of_nothing_but_such_items_is_named(tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "data", plates=20)
+    recipe = small_recipe(split={"kind": "random", "items_per_part": 1}, on_bad_item="skip")
+    folder = ModestFolder(data)
+    (bad,) = split_items(folder, recipe.split).parts["seen"]
+    (data / "bg_fg" / f"{folder.name(int(bad))}.png").write_bytes(b"text")
+    with pytest.raises(UserError, match="data: none of the 1 items that are tried can be read; `cleanplate data check`"):
+        rehearse(recipe, data, run=tmp_path / "run")
+
+
 def test_disk_is_that_of_weights_and_states(scenes: Path) -> None:
     weights = sum(x.nbytes for x in MaskNet().state_dict().values()) / 1e9
     recipe = small_recipe(phases=PHASES, optimizer=AdamW(name="adamw"), keep_checkpoints=200)

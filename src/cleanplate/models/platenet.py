@@ -85,7 +85,7 @@ class _Look(nn.Module):
 
 
 def resampled(pictures: Tensor, size: Sequence[int]) -> Tensor:
-    """Return `(B, C, *size)` of `(B, C, H, W)`: by areas to fewer pixels, linearly to more."""
+    """Return `(B, C, *size)` of `(B, C, H, W)`: linearly, each new pixel of all that it covers."""
     exact = pictures.float() if pictures.dtype == torch.bfloat16 else pictures  # torch has no such kernel for it
     return F.interpolate(exact, size=size, mode="bilinear", align_corners=False, antialias=True).to(pictures.dtype)
 

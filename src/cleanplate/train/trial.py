@@ -14,6 +14,7 @@ from cleanplate.data.module import steps_per_epoch
 from cleanplate.data.source import Batch, BatchLoader, DataSet, shuffled, skipped_by
 from cleanplate.data.split import Split
 from cleanplate.data.statistics import normalisation_of
+from cleanplate.errors import UserError
 from cleanplate.recipe import Phase, Recipe
 from cleanplate.train.compute import arrange, choose_compute, pick_device
 from cleanplate.train.task import CleanplateTask
@@ -30,7 +31,7 @@ class Trial:
 
     def __init__(self, recipe: Recipe, folder: DataSet, split: Split) -> None:
         self.recipe, self.source, self.split = recipe, Mismatched(folder, recipe.mismatch), split
-        self.skipped = skipped_by(recipe, folder)
+        self.path, self.skipped = folder.path, skipped_by(recipe, folder)
         self.device = pick_device()
         self.compute = choose_compute(recipe, self.device)
         with isolate_rng():
@@ -56,11 +57,11 @@ class Trial:
     def held_out(self, phase: Phase) -> Batch:
         """Return the first batch of items to validate by that can be read, as a training's validation has it."""
         items = next(iter(self.split.parts.values()))
-        return next(self._read(items, phase, self.recipe.split.seed)).as_float()
+        return self._first_of(items, phase, self.recipe.split.seed).as_float()
 
     def first(self, items: int, phase: Phase) -> Batch:
         """Return the first items to train on, as many as are asked for."""
-        return next(self._read(self.split.train[:items], phase, self.recipe.seed))
+        return self._first_of(self.split.train[:items], phase, self.recipe.seed)
 
     def training_loss(self, numbered: tuple[int, Batch]) -> Tensor:
         """Return the loss of a batch of an epoch, augmented."""
@@ -75,6 +76,12 @@ class Trial:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss.detach()
+
+    def _first_of(self, items: np.ndarray, phase: Phase, seed: int) -> Batch:
+        for batch in self._read(items, phase, seed):
+            return batch
+        mend = "`cleanplate data check` names them"
+        raise UserError(f"{self.path}: none of the {len(items)} items that are tried can be read; {mend}")
 
     def _read(self, items: np.ndarray, phase: Phase, seed: int, epoch: int = 0) -> Iterator[Batch]:
         """Yield items as a phase has them, those that cannot be read left out where the recipe says so."""
