@@ -65,7 +65,7 @@ def test_a_part_of_nothing_but_such_items_is_named(tmp_path: Path) -> None:
     folder = ModestFolder(data)
     (bad,) = split_items(folder, recipe.split).parts["seen"]
     (data / "bg_fg" / f"{folder.name(int(bad))}.png").write_bytes(b"text")
-    with pytest.raises(UserError, match="data: none of the 1 items that are tried can be read; `cleanplate data check`"):
+    with pytest.raises(UserError, match="data: none of the 1 items that are tried can be read"):
         rehearse(recipe, data, run=tmp_path / "run")
 
 
