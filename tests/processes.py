@@ -1,5 +1,6 @@
 """Work done in two processes at once, as training on two devices does it."""
 
+import multiprocessing
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ def in_two_processes(work: Callable[[int], Any], folder: Path) -> list[Any]:
 
     What it returns is passed on by `torch.save`, in an empty folder.
     """
-    torch.multiprocessing.spawn(_run, (work, folder), nprocs=2)
+    multiprocessing.set_forkserver_preload(["torchmetrics"])  # imports that take seconds are made once
+    torch.multiprocessing.start_processes(_run, (work, folder), nprocs=2, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

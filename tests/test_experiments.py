@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from cleanplate import UserError
-from cleanplate.experiments import EXPERIMENTS, run_experiment, scaled
+from cleanplate.experiments import EXPERIMENTS, Experiment, run_experiment, scaled
 from cleanplate.recipes import load_recipe
 
 TINY = """
@@ -25,12 +26,9 @@ compute: {{precision: float32, layout: contiguous, workers: 0}}
 """
 SCRIPT = """
 import sys
-from pathlib import Path
-from cleanplate import experiments
-folder, data, out = map(Path, sys.argv[1:])
-recipes = tuple(str(folder / f"{loss}.yaml") for loss in ("bce", "dice"))
-experiments.EXPERIMENTS["tiny"] = experiments.Experiment("tiny", recipes, seeds=(1, 2), sweeps=("1e-4:1:5",))
-experiments.run_experiment("tiny", data, out=out)
+sys.path.insert(0, {tests!r})
+from test_experiments import run_tiny
+run_tiny(*sys.argv[1:])
 """
 
 
@@ -43,13 +41,22 @@ def figures(out: Path) -> list:
     ]
 
 
-def test_killed_in_the_middle_and_called_again_it_ends_with_the_same_report(scenes: Path, tmp_path: Path) -> None:
-    for loss in ("bce", "dice"):
-        (tmp_path / f"{loss}.yaml").write_text(TINY.format(loss=loss))
-    command = [sys.executable, "-c", SCRIPT, tmp_path, scenes]
-    subprocess.run([*command, tmp_path / "whole"], check=True, timeout=180, capture_output=True)
+def run_tiny(folder: Path | str, data: Path | str, out: Path | str) -> None:
+    """Run an experiment of two recipes, which are written into a folder."""
+    recipes = tuple(str(Path(folder) / f"{loss}.yaml") for loss in ("bce", "dice"))
+    for recipe in map(Path, recipes):
+        recipe.write_text(TINY.format(loss=recipe.stem))
+    tiny = Experiment("tiny", recipes, seeds=(1, 2), sweeps=("1e-4:1:5",))
+    with patch.dict(EXPERIMENTS, tiny=tiny):
+        run_experiment("tiny", data, out=out)
 
-    process = subprocess.Popen([*command, tmp_path / "killed"], stderr=subprocess.DEVNULL)
+
+def test_killed_in_the_middle_and_called_again_it_ends_with_the_same_report(scenes: Path, tmp_path: Path) -> None:
+    run_tiny(tmp_path, scenes, tmp_path / "whole")
+
+    script = SCRIPT.format(tests=str(Path(__file__).parent))
+    command = [sys.executable, "-c", script, tmp_path, scenes, tmp_path / "killed"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     started = time.monotonic()
     while not (tmp_path / "killed" / "runs" / "bce-seed-2" / "recipe.yaml").exists():
         assert time.monotonic() - started < 120
@@ -58,7 +65,7 @@ def test_killed_in_the_middle_and_called_again_it_ends_with_the_same_report(scen
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "comparison").exists()
-    subprocess.run([*command, tmp_path / "killed"], check=True, timeout=180, capture_output=True)
+    run_tiny(tmp_path, scenes, tmp_path / "killed")
 
     assert figures(tmp_path / "killed") == figures(tmp_path / "whole")
     text = (tmp_path / "killed" / "comparison" / "compare.md").read_text()

@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import binary_jaccard_index
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cleanplate.losses import Target
-from cleanplate.metrics import STRUCTURE_NAMES, MaskDepthMetrics, depth_rmse, foreground_share, iou, soft_iou
+from cleanplate.metrics import STRUCTURE_NAMES, MaskDepthMetrics, foreground_share, iou, soft_iou
 
 MASK_NAMES = ["iou", "soft_iou", "false_positive_share"]
 DEPTH_NAMES = ["rmse", "batch_rmse", "mae", "aligned_rmse", "abs_rel", "delta_1.25"]
@@ -325,15 +325,6 @@ def test_items_without_depth_neither_count_nor_harm() -> None:
     assert {name: with_missing[name] for name in DEPTH_NAMES} == pytest.approx({n: without[n] for n in DEPTH_NAMES})
     only_missing = measure(mask[2:3], depth[2:3], part(target, slice(2, 3)))
     assert all(only_missing[name] is None for name in DEPTH_NAMES)
-
-
-def test_depth_rmse_of_each_item() -> None:
-    mask, depth, target = sample()
-    assert target.depth is not None
-    errors = depth_rmse(depth, target.depth, target.depth_valid())
-    assert errors.isnan().tolist() == [False, False, True, False, False, False]
-    pooled = errors[~errors.isnan()].square().mean().sqrt().item()
-    assert measure(mask, depth, target)["rmse"] == pytest.approx(pooled)
 
 
 # Padding, order, sums

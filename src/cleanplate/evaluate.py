@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cleanplate.data.mixed import share_out
 from cleanplate.data.opening import Given, open_data
-from cleanplate.data.source import BatchLoader, DataSet, Skipped, skipped_by
+from cleanplate.data.source import BatchLoader, DataSet, Skipped, read_good, skipped_by
 from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import Target
@@ -107,7 +107,7 @@ def evaluate(
     all items are. Nothing is mismatched here.
 
     Args:
-        weights: a run folder, a `.safetensors` or an `.onnx` file.
+        weights: a run folder, a `.safetensors` or an `.onnx` file; `general` are the package's own.
         data: a data set folder.
         size: pixels a side to score at; that of the run's last phase when None.
         native: score at the pictures' own size instead.
@@ -129,7 +129,7 @@ def evaluate(
     for part, indices in parts.items():
         tallies[part] = _Tally(folder.card.depth.near, folder.card.depth.far)
         if native:
-            groups = _native(folder, indices, predictor, references)
+            groups = _native(folder, indices, predictor, references, skipped)
         else:
             groups = _at_size(folder, indices, predictor, references, batch_size, skipped)
         for scored in track(groups, len(indices) if native else -(-len(indices) // batch_size), f"scoring {part}"):
@@ -205,10 +205,15 @@ def _at_size(
 
 
 def _native(
-    folder: DataSet, indices: np.ndarray, predictor: Predictor, references: References | None
+    folder: DataSet,
+    indices: np.ndarray,
+    predictor: Predictor,
+    references: References | None,
+    skipped: Skipped | None,
 ) -> Iterator[_Scored]:
     for index in indices.tolist():
-        item = folder.read(index)
+        if (item := read_good(folder, index, skipped)) is None:
+            continue
         answer = predictor.with_plate(item.plate)(item.frame)
         mean_depth = references.native_depth(item.frame.shape) if references else None
         depth = np.zeros_like(answer.mask) if item.depth is None else item.depth.astype(np.float32) / 65535

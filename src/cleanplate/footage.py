@@ -58,7 +58,7 @@ def evaluate_footage(
     """Score a network's masks on footage with hand-made masks. A `plate.png` that is missing is made.
 
     Args:
-        weights: a run folder, a `.safetensors` or an `.onnx` file.
+        weights: a run folder, a `.safetensors` or an `.onnx` file; `general` are the package's own.
         footage: folders of a sequence each, or of several; docs/footage.md has the layouts.
         size: pixels of the longer side that the network sees; that of its training when None.
         out: a folder for the picture of the worst frames; `evaluation` in the run folder when None.

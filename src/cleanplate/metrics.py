@@ -45,18 +45,6 @@ def foreground_share(mask: Tensor, valid: Tensor | None = None) -> Tensor:
     return _sum(_foreground(mask, valid)) / _count(mask, valid)
 
 
-def depth_rmse(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Return the root mean square error of each item, `(B,)`; NaN where no pixel counts."""
-    error = _blank(depth, valid) - _blank(target, valid)
-    return (_sum(error.square()) / _count(target, valid)).sqrt()
-
-
-def aligned_rmse(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Return `depth_rmse` after each item's least-squares scale and shift of `depth`; a flat one is only shifted."""
-    count = _count(target, valid)
-    return (_fit(_blank(depth, valid), _blank(target, valid), count).left / count).sqrt()
-
-
 def align(depth: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Return each item's `depth` under its least-squares scale and shift, float64; a flat one is only shifted."""
     p, t = _blank(depth, valid), _blank(target, valid)

@@ -44,7 +44,7 @@ def save_weights(path: Path, model: nn.Module, card: WeightsCard, *, half: bool 
         path: the file to write.
         model: the network.
         card: what the file is to say of itself.
-        half: write the kernels of the convolutions, which are nearly all of it, in float16. What has one dimension
+        half: write kernels and matrices, which are nearly all of it, in float16. What has one dimension
             stays as it is: variances may lie outside that range.
     """
     tensors: dict[str, Tensor] = {

@@ -89,9 +89,9 @@ def test_wrong_inputs_are_one_line(
 def test_one_plate_asks_for_a_random_split(plates: Path, tmp_path: Path, cleanplate: Call) -> None:
     (tmp_path / "one").mkdir()
     shutil.copy(plates / "room 0.png", tmp_path / "one")
-    command = ("train", "quick", "--plates", tmp_path / "one", "--run", tmp_path / "run", *FAST)
+    command = ("train", "live", "--plates", tmp_path / "one", "--run", tmp_path / "run", *FAST)
     few = ("--set", "composition={items: 20, figures: 2}")
-    assert "set split.kind=random" in fault(cleanplate(*command, *few))
+    assert "set split={kind: random}" in fault(cleanplate(*command, *few))
     answer(cleanplate(*command, *few, "--set", "split={kind: random}", "--json"))
 
 

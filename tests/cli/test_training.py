@@ -11,6 +11,7 @@ import pytest
 from commands import FAST, Call, answer, fault, interrupt_when, process
 
 from cleanplate.recipes import load_recipe
+from cleanplate.train import compute
 
 
 def test_several_seeds_are_trained_and_compared(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
@@ -74,7 +75,10 @@ def test_runs_of_different_data_are_not_compared(
     assert "cannot be ranked" in line
 
 
-def test_an_experiment_runs_from_the_command_line(scenes: Path, tmp_path: Path, cleanplate: Call) -> None:
+def test_an_experiment_runs_from_the_command_line(
+    scenes: Path, tmp_path: Path, cleanplate: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "TRIAL_SECONDS", 0)
     done = answer(
         cleanplate("experiments", "losses-mask", "--data", scenes, "--out", tmp_path / "e", "--seeds", "1", "--json")
     )

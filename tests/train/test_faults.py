@@ -299,7 +299,8 @@ def test_a_batch_of_nothing_but_such_an_item_is_left_out_of_validation_and_evalu
     with broken_file(data / "bg_fg" / f"{name}.png"):
         train(recipe, data, run=tmp_path / "run")
         found = evaluate(tmp_path / "run", data)
-    assert found.items == batch
+        at_own_size = evaluate(tmp_path / "run", data, native=True)
+    assert found.items == at_own_size.items == batch
     assert found.metrics["iou"] == pytest.approx(float(read_rows(tmp_path / "run")[0]["validation/iou"]), rel=1e-6)
 
 

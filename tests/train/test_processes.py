@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import wait
-from multiprocessing.popen_spawn_posix import Popen
+from multiprocessing.popen_forkserver import Popen
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -144,6 +144,12 @@ def test_another_number_of_processes_goes_on_and_says_so(
     assert [row["steps"] for row in read_rows(run)] == ["5", "11", "17"]
 
 
+@pytest.mark.parametrize("model", ["dsresnet", "roomnet"])
+def test_what_a_loss_of_masks_alone_leaves_untrained_is_no_hindrance(model: str, scenes: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"model": model, "phases": (Phase(size=32, epochs=1, batch_size=4),)})
+    assert train(recipe, scenes, run=tmp_path / "run", devices=2).epochs == 1
+
+
 def test_items_without_depth_in_one_process_are_no_hindrance(dataset: Path, tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(
         update={"model": "dsresnet", "loss": "rmse-bce-dice", "phases": (Phase(size=64, epochs=1, batch_size=1),)}
@@ -185,12 +191,12 @@ def wait_for(run: Path, training: "subprocess.Popen[str]") -> None:
 
 
 def trainers_of(training: "subprocess.Popen[str]") -> list[int]:
-    """Return the processes that a training has started to train in."""
+    """Return the processes that a training has started to train in: those of its session that lead a group."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
-        parent = path.read_text().rpartition(")")[2].split()[1]
-        if int(parent) == training.pid and "resource_tracker" not in (path.parent / "cmdline").read_text():
-            found.append(int(path.parent.name))
+        group, session = map(int, path.read_text().rpartition(")")[2].split()[2:4])
+        if session == training.pid != group == int(path.parent.name):
+            found.append(group)
     return sorted(found)
 
 
@@ -300,13 +306,13 @@ def test_slurm_without_a_number_of_tasks_a_node_is_refused(
         train(RECIPE, scenes, run=tmp_path / "run")
 
 
-def test_slurm_tasks_on_two_nodes(pair: Path, scenes: Path, tmp_path: Path) -> None:
+def test_slurm_tasks_on_two_nodes_go_on_with_a_run_of_two_processes(pair: Path, scenes: Path, tmp_path: Path) -> None:
     run, port = tmp_path / "run", find_free_network_port()
-    (tmp_path / "recipe.yaml").write_text(RECIPE.to_yaml())
+    train(RECIPE, scenes, run=run, devices=2, epochs_now=1)
     job = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}
     tasks = [
         start(
-            *("train", tmp_path / "recipe.yaml", "--data", scenes, "--run", run),
+            *("train", "--resume", run),
             **job,
             SLURM_PROCID=str(task),
             SLURM_NODEID=str(task),

@@ -124,6 +124,14 @@ def test_curves_are_pictures(run: Path) -> None:
         assert min(cv2.imread(str(path)).shape[:2]) > 300
 
 
+def test_curves_show_what_was_trained_until_a_stop(scenes: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(phases=(Phase(size=32, epochs=2, batch_size=6),))
+    path = Path(train(recipe, scenes, run=tmp_path / "run", epochs_now=1).run) / "curves" / "loss.png"
+    one_epoch = path.read_bytes()
+    resume(tmp_path / "run")
+    assert path.read_bytes() != one_epoch
+
+
 def test_weights_are_the_best_of_the_last_phase(run: Path) -> None:
     assert equal_weights(run / "weights.safetensors", run / "epochs" / "003.safetensors")
     assert not equal_weights(run / "epochs" / "001.safetensors", run / "epochs" / "002.safetensors")

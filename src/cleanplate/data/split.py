@@ -46,7 +46,7 @@ def _held_out(folder: DataSet, settings: HeldOutSplit, rng: np.random.Generator)
     new_cutouts = _draw(sorted({name for names in cutouts for name in names}), settings.share, rng)
     plates, plate_of_item = np.unique(folder.plates(), return_inverse=True)
     if len(plates) < 2:
-        raise UserError(f"{folder.path}: has one plate only, so none can be held out; set split.kind=random")
+        raise UserError(f"{folder.path}: has one plate only, so none can be held out; set split={{kind: random}}")
     new_plates = _draw(list(range(len(plates))), settings.share, rng)
 
     new_plate = np.isin(plate_of_item, list(new_plates))

@@ -60,7 +60,7 @@ def export(weights: Path | str, out: Path | str = "model.onnx") -> Exported:
     kernels of its convolutions in float16: half as large.
 
     Args:
-        weights: a run folder or a `.safetensors` file.
+        weights: a run folder or a `.safetensors` file; `general` are the package's own.
         out: the file to write; one of that name is replaced.
 
     Raises:

@@ -51,7 +51,7 @@ def predict(
     `NAME_depth_colour.mp4` and `NAME_onto.mp4`. A network without depth leaves the depths out.
 
     Args:
-        weights: a run folder, a `.safetensors` or an `.onnx` file.
+        weights: a run folder, a `.safetensors` or an `.onnx` file; `general` are the package's own.
         plate: the picture of the scene with nobody in it.
         frames: pictures, folders of pictures, videos, or patterns of them such as `shots/*.jpg`.
         out: the folder to write into; files of the same names are replaced.

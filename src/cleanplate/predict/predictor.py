@@ -81,7 +81,7 @@ class Predictor:
         """Load a run folder's best weights, a `.safetensors` file, or an `.onnx` file, which needs no torch.
 
         Args:
-            weights: where they are.
+            weights: where they are; `general` are the package's own.
             size: as the class takes it.
             exact: compute in float32, with answers that do not depend on what is fastest on this machine; `.onnx` is
                 always so.

@@ -96,7 +96,7 @@ def load_initial(init: Path | str | None, recipe: Recipe) -> tuple[Network, Weig
 def _say_composition(settings: Composition, given: Given, folder: DataSet) -> None:
     """Say how much is composed, what of the recipe does not count then, and which pictures are left out."""
     if given.plates is None and settings != Composition():
-        say(f"note: composition is ignored: the frames of {given} have been composed already")
+        say("note: composition is ignored: it is for --plates")
     if given.data is None and settings.share != Composition().share:
         say("note: composition.share is ignored: there is no data set beside the plates; composition.items counts")
     for source in folder.sources if isinstance(folder, Mixed) else [folder]:

@@ -85,7 +85,11 @@ def train_run(
     trainer = _trainer(recipe, environment, place, [record, *shown, keeper])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning|torch.jit|torch.optim.lr_scheduler|torchmetrics")
-        _fit(trainer, task, data, state, run)
+        try:
+            _fit(trainer, task, data, state, run)
+        except Stopped:
+            record.draw_curves(data)
+            raise
 
 
 def _fit(trainer: pl.Trainer, task: CleanplateTask, data: PhasedData, state: Path | None, run: Run) -> None:
@@ -150,8 +154,9 @@ def _trainer(recipe: Recipe, environment: dict[str, Any], place: Place, callback
 
 
 def _strategy(recipe: Recipe) -> Strategy:
-    # a loss that looks at the mask alone leaves the depth decoder without gradients
-    return DDPStrategy(find_unused_parameters=recipe.model == "dsresnet" and not loss_needs_depth(recipe.loss))
+    # a loss that looks at the mask alone leaves without gradients what these have for depth alone
+    depth_apart = recipe.model in ("dsresnet", "roomnet")
+    return DDPStrategy(find_unused_parameters=depth_apart and not loss_needs_depth(recipe.loss))
 
 
 def _workers(recipe: Recipe, device: str) -> int:

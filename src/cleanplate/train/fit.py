@@ -89,8 +89,8 @@ def train(
         plates: a folder of pictures without people, on which items are composed as they are needed: all of them, or
             beside those of `data` the share that the recipe's composition says.
         cutouts: a folder of pictures with alpha to compose with; the museum's figures when None.
-        init: weights to start from, a run folder or a `.safetensors` file of the recipe's network; their normalisation
-            is taken over.
+        init: weights to start from, a run folder or a `.safetensors` file of the recipe's network, or `general`, the
+            package's own; their normalisation is taken over.
         run: the run folder to make; `runs/RECIPE-TIME` when None.
         settings: `key=value` changes to the recipe.
         stop_after: stop after so much time, such as `45m` or `1h30m`; `resume` goes on.
@@ -175,7 +175,7 @@ def resume(
         epochs_now: as `train` takes it.
         take: when recipe.yaml is no longer what the run was trained with so far: go on with the `file` as it is now,
             or with the recipe of the `state`, which is written back into the file. Refused when None.
-        devices: as `train` takes it; as many as before when None.
+        devices: as `train` takes it; when None as many as before, or those that torchrun or SLURM has started.
         pack: as `train` takes it.
 
     Raises:
@@ -186,8 +186,9 @@ def resume(
     begun = Run.open(run)
     environment = begun.environment()
     given = Given.recorded(environment).moved(Given.named(data, plates, cutouts))
-    devices = environment["devices"] if devices is None else devices
     with joined(find_cluster()) as place:
+        if devices is None:
+            devices = 1 if place.processes > 1 else environment["devices"]
         state, done = by_the_first(place, lambda: _find_state(begun, given, take, _count(place, devices), pack))
         if done:
             return _summary(begun, 0)

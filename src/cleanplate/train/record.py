@@ -17,6 +17,9 @@ from cleanplate.train.run import Row, Run, best_row
 from cleanplate.train.task import CleanplateTask
 from cleanplate.weights import WeightsCard, save_weights
 
+CURVES_SECONDS = 30
+"""How often curves are drawn at most, while a training goes on: it takes a second, as long as a small epoch."""
+
 
 class Clock:
     """The seconds that an epoch has taken so far, by what they were spent on.
@@ -59,6 +62,7 @@ class Record(Callback):
         self.rows: list[Row] = []
         self.events: Events | None = None
         self.clock = Clock()
+        self.drawn, self.drawn_at = 0, time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows and the epoch's times, for the checkpoint."""
@@ -108,8 +112,16 @@ class Record(Callback):
             self.run.write_skipped(faults)
         self._log(row)
         self.run.write_rows(self.rows)
-        title = f"{data.recipe.name}: {len(data.split.train):,} training items, {row['steps']:,} steps"
+        if epoch == data.recipe.epochs or time.monotonic() - self.drawn_at >= CURVES_SECONDS:
+            self.draw_curves(data)
+
+    def draw_curves(self, data: PhasedData) -> None:
+        """Draw the curves anew, unless they show every finished epoch; of several processes, the first draws."""
+        if not self.events or self.drawn == len(self.rows):
+            return
+        title = f"{data.recipe.name}: {len(data.split.train):,} training items, {self.rows[-1]['steps']:,} steps"
         draw_curves(self.rows, self.run.curves, title)
+        self.drawn, self.drawn_at = len(self.rows), time.monotonic()
 
     def _row(self, trainer: pl.Trainer, task: CleanplateTask, data: PhasedData) -> Row:
         phase, optimizer = data.phase, trainer.optimizers[0]

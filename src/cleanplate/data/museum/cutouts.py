@@ -14,7 +14,7 @@ CUTOUT_KIND = 2
 """Beside the kinds of scene.py: keeps these draws apart from those of rooms and figures."""
 
 STANDING = 0.6
-"""The share that stands or walks; the others sit, kneel, crouch or bend."""
+"""The share that stands or walks; the others sit, kneel, crouch, bend or leap."""
 LYING = 0.12
 """The share that a camera sees lying."""
 
