@@ -10,7 +10,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
@@ -20,7 +22,7 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
 from cleanplate.errors import UserError
-from cleanplate.signals import end_with_parent
+from cleanplate.signals import end_with_parent, postponed_signals
 from cleanplate.train.keeper import SIGNALS, Stopped
 
 T = TypeVar("T")
@@ -114,19 +116,23 @@ def run_in_processes(count: int, function: Callable[..., None], arguments: Seque
         UserError: one of them was at fault, or was killed.
         Stopped: they were told to stop.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytorch_lightning", function.__module__])  # seconds of imports, made once for all
+    context = _start_server(["pytorch_lightning", function.__module__])
     with tempfile.TemporaryDirectory() as folder:
         ends: list[Connection] = []
         children: list[BaseProcess] = []
-        for rank in range(count):
-            end, child_end = context.Pipe(duplex=False)
-            target = (child_end, f"file://{folder}/meeting", Place(rank, count, count), function, arguments)
-            child = context.Process(target=_work, args=target, name=f"process {rank + 1} of {count}")
-            child.start()
-            child_end.close()
-            ends.append(end)
-            children.append(child)
+        try:
+            with postponed_signals():  # one whose start is broken off would be known to nobody
+                for rank in range(count):
+                    end, child_end = context.Pipe(duplex=False)
+                    target = (child_end, f"file://{folder}/meeting", Place(rank, count, count), function, arguments)
+                    child = context.Process(target=_work, args=target, name=f"process {rank + 1} of {count}")
+                    child.start()
+                    child_end.close()
+                    ends.append(end)
+                    children.append(child)
+        except BaseException:
+            _end(children, 0)
+            raise
         with _passing_on_signals(children):
             first = _wait_for(children)
         outcomes = [_outcome(child, end) for child, end in zip(children, ends, strict=True)]
@@ -138,6 +144,22 @@ def run_in_processes(count: int, function: Callable[..., None], arguments: Seque
     for outcome in causes or outcomes:
         if outcome:
             raise outcome
+
+
+def _start_server(modules: list[str]) -> ForkServerContext:
+    """Start the process that all others are forked of, unless it runs, and have it import modules, which takes seconds.
+
+    Ctrl-C at the terminal, which reaches it too, would break its imports off: it ignores that.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(modules)
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    return context
 
 
 def _wait_for(children: Sequence[BaseProcess]) -> list[BaseProcess]:
@@ -202,6 +224,7 @@ def _outcome(child: BaseProcess, end: Connection) -> Exception | None:
 def _work(end: Connection, meeting: str, place: Place, function: Callable[..., None], arguments: Sequence[Any]) -> None:
     """Be one of the processes, and send what came of it: None, a fault or a stop."""
     os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     os.environ |= {"LOCAL_RANK": str(place.rank), "NODE_RANK": "0"}
     outcome: Exception | None = None
