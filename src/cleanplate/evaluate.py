@@ -116,7 +116,7 @@ def evaluate(
     Raises:
         UserError: weights or data set are at fault.
     """
-    if native and size:
+    if native and size is not None:
         raise UserError("--native scores at the pictures' own size; leave --size out")
     started = time.perf_counter()
     folder = open_data(data)

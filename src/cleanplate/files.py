@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -121,7 +122,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     require_vacant(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    # In containers the next process may have the number of one that was killed.
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
     partial.mkdir()
     try:
         yield partial

@@ -225,6 +225,8 @@ def test_missing_and_doubled_fields_are_named(client: TestClient) -> None:
             "plate: give either a plate, as a picture, or the plate_id of one that was posted",
         )
     assert "'json', 'mask'" in refusal(send(client, "/api/predict?output=exe"))[1]
+    named = client.post("/api/predict", data={"plate": "plate.jpg"}, files={"frame": PAIR["frame"]})
+    assert refusal(named)[1].startswith("plate: ")
     assert client.post("/api/predict", json={"frame": "x"}).status_code == 422
     broken = client.post("/api/predict", content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=y"})
     assert broken.status_code in (400, 422)

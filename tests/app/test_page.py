@@ -199,6 +199,34 @@ def test_countdown_leaves_time_to_leave_the_picture(browser: Browser, served: st
     page.close()
 
 
+def test_camera_is_asked_for_once_however_often_it_is_clicked(page: Page) -> None:
+    page.evaluate(
+        """() => {
+            const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+            window.asked = 0;
+            devices.getUserMedia = async (wanted) => {
+                window.asked++;
+                await new Promise((resolve) => setTimeout(resolve, 300));
+                return ask(wanted);
+            };
+        }"""
+    )
+    page.get_by_role("button", name="Use the camera").dblclick()
+    expect(page.get_by_role("status")).to_have_text("The camera is on.")
+    assert page.evaluate("window.asked") == 1
+
+
+def test_depth_is_saved_of_what_is_shown_though_another_plate_was_given(
+    page: Page, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    give(page, *pictures)
+    before = saved(page, "Depth, 16 bit", tmp_path)
+    (tmp_path / "tall.png").write_bytes(encode(draw_wall(2, (120, 90))))
+    page.get_by_label("Clean plate").set_input_files(tmp_path / "tall.png")
+    expect(page.get_by_role("alert")).to_contain_text("not of one shape")
+    assert np.array_equal(saved(page, "Depth, 16 bit", tmp_path), before)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

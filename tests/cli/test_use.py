@@ -65,6 +65,19 @@ def test_footage_is_scored_alone_and_beside_a_data_set(
     assert "hall" in out
 
 
+def test_faults_of_data_and_footage_are_told_before_either_is_scored(
+    run: Path, scenes: Path, tmp_path: Path, cleanplate: Call
+) -> None:
+    lawn, none = write_footage(tmp_path / "lawn", plate=False), tmp_path / "none"
+    command = ("evaluate", "--weights", run, "--out", tmp_path / "out")
+    for data, footage in ((none, lawn), (scenes, none)):
+        assert str(none) in fault(cleanplate(*command, "--data", data, "--footage", footage))
+    assert "--native: is for --data" in fault(cleanplate(*command, "--footage", lawn, "--native"))
+    assert "size: 0 is not a multiple of 32" in fault(cleanplate(*command, "--footage", lawn, "--size", "0"))
+    assert not (lawn / "plate.png").exists()
+    assert not (tmp_path / "out").exists()
+
+
 def test_evaluation_of_nothing_is_one_line(run: Path, cleanplate: Call) -> None:
     assert "give --data, a data set folder, or --footage" in fault(cleanplate("evaluate", "--weights", run))
     assert fault(cleanplate("evaluate", "--weights", run, "lawn")).startswith("lawn: what is it? give --footage before")

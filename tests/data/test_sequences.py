@@ -76,6 +76,14 @@ def test_distributed_names_pair_and_sort_by_the_number_at_their_end(tmp_path: Pa
     )
 
 
+def test_numbers_in_names_sort_as_numbers(tmp_path: Path) -> None:
+    for number in (9, 10, 2):
+        for folder, picture in zip(("frames", "masks"), draw_shot(number), strict=True):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write_picture(tmp_path / folder / f"shot {number}.png", picture)
+    assert [path.stem for path in FootageFolder.open(tmp_path).frames] == ["shot 2", "shot 9", "shot 10"]
+
+
 def test_temporal_range_leaves_frames_to_learn_from_but_not_to_score(tmp_path: Path) -> None:
     folder = write_footage(tmp_path / "a", distributed=True)
     (folder / "temporalROI.txt").write_text("2 4\n")
@@ -102,11 +110,11 @@ def test_region_of_interest_is_kept_to(tmp_path: Path, channels: int) -> None:
 
 
 def test_sequences_are_found_in_categories_and_named_by_their_folders(tmp_path: Path) -> None:
-    for name in ("baseline/office", "baseline/highway", "thermal/office"):
+    for name in ("baseline/office", "baseline/highway", "thermal/office", "yard"):
         write_footage(tmp_path / "dataset" / name, 1, distributed=True)
     one = write_footage(tmp_path / "lawn", 1)
     found = find_footage([tmp_path / "dataset", one])
-    assert list(found) == ["highway", "baseline/office", "thermal/office", "lawn"]
+    assert list(found) == ["highway", "baseline/office", "thermal/office", "yard", "lawn"]
     assert found["lawn"].path == one
 
 

@@ -25,6 +25,7 @@ def write_film(
     shape: tuple[int, int] = (96, 128),
     times: list[int] | None = None,
     sound: str | None = "aac",
+    layout: str = "mono",
     sound_from: float = 0,
 ) -> Path:
     """Write a film of 25 frames/s, or with frames at `times` in milliseconds, H.264 or (.webm) VP9.
@@ -35,7 +36,7 @@ def write_film(
         video = container.add_stream("libvpx-vp9" if path.suffix == ".webm" else "libx264", rate=25)
         video.height, video.width, video.pix_fmt = *shape, "yuv420p"
         base = video.codec_context.time_base = Fraction(1, 1000 if times else 25)
-        wave = container.add_stream(sound, rate=SOUND_RATE, layout="mono") if sound else None
+        wave = container.add_stream(sound, rate=SOUND_RATE, layout=layout) if sound else None
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(draw_frame(number, shape), "rgb24")
             frame.pts, frame.time_base = times[number] if times else number, base
@@ -68,9 +69,14 @@ def read_sound(path: Path) -> list[bytes]:
 def hear(path: Path) -> tuple[float, float]:
     """Return how many seconds of sound there are, and after how many it becomes loud."""
     with av.open(str(path)) as container:
-        heard = [(frame.to_ndarray().ravel(), float(frame.time)) for frame in container.decode(audio=0)]
+        heard = [(_first_channel(frame), float(frame.time)) for frame in container.decode(audio=0)]
     samples = np.concatenate([samples for samples, _ in heard])
     return heard[0][1] + len(samples) / SOUND_RATE, heard[0][1] + np.argmax(np.abs(samples) > 0.3) / SOUND_RATE
+
+
+def _first_channel(frame: av.AudioFrame) -> np.ndarray:
+    samples = frame.to_ndarray()
+    return samples[0] if frame.format.is_planar else samples.ravel()[:: len(frame.layout.channels)]
 
 
 def film_seconds(path: Path) -> float:

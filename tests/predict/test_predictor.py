@@ -289,6 +289,8 @@ def test_patterns_are_looked_up(mask_weights: Path, scene: Path) -> None:
         ({"only": ["onto"]}, "--only onto: give the background as well"),
         ({"only": ["mask"], "onto": "#00ff00"}, "--onto: --only mask leaves it out; add --only onto"),
         ({"only": ["depth"], "frames": ["film.mp4"]}, "--only depth: of a video there are mask, cutout, depth_colour"),
+        ({"only": ["depth"], "frames": ["plate.png", "film.mp4"]}, "--only depth: of a video there are mask"),
+        ({"size": 0}, "size: 0 is not a multiple of 32"),
         ({"frames": ["*.tif"]}, r"\*.tif: no file has such a name"),
     ],
 )
@@ -297,6 +299,7 @@ def test_wishes_at_fault_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "film.mp4").touch()
+    (tmp_path / "plate.png").touch()
     frames = arguments.pop("frames", [scene / "frames"])
     with pytest.raises(UserError, match=text):
         predict(mask_weights, scene / "plate.png", frames, out=scene / "out", **arguments)

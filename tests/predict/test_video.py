@@ -108,6 +108,23 @@ def test_sound_that_webm_cannot_hold_is_made_anew_at_its_time(run: Path, plate: 
     assert loud == pytest.approx(0.8, abs=0.03)
 
 
+@pytest.mark.parametrize(
+    ("name", "sound", "layout"),
+    [("camera.avi", "pcm_s16le", "stereo"), ("receiver.ts", "aac", "stereo"), ("12:30.mov", "pcm_s16le", "mono")],
+    ids=["channels without names", "no header", "a colon in the name"],
+)
+def test_sound_as_cameras_write_it_is_heard_at_its_time(
+    name: str, sound: str, layout: str, run: Path, plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_film(tmp_path / name, 50, sound=sound, layout=layout, sound_from=0.8)
+    predict(run, plate, [name], out=".", only=["mask"])
+    made = f"{Path(name).stem}_mask.mp4"
+    assert len(read_film(tmp_path / made)[0]) == 50
+    first = read_film(tmp_path / made)[1][0]
+    assert hear(tmp_path / made)[1] - first == pytest.approx(0.8, abs=0.05)
+
+
 def test_a_film_without_sound_gives_films_without(run: Path, plate: Path, tmp_path: Path) -> None:
     film = write_film(tmp_path / "silent.mp4", 3, sound=None)
     predict(run, plate, [film], out=tmp_path / "out", only=["mask"])

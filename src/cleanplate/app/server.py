@@ -173,4 +173,5 @@ async def _tell_fault(_: Request, error: Exception) -> JSONResponse:
 async def _tell_first_fault(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fault = error.errors()[0]
-    return JSONResponse({"detail": one_line(f"{fault['loc'][-1]}: {fault['msg']}")}, 422)
+    field = fault["loc"][:2][-1]  # after where it was looked for; what follows are pydantic's own words
+    return JSONResponse({"detail": one_line(f"{field}: {fault['msg']}")}, 422)

@@ -33,19 +33,24 @@ def evaluate(
         raise UserError(f"{more[0]}: what is it? give --footage before folders of footage, --data before a data set")
     if data is None and not footage:
         raise UserError("give --data, a data set folder, or --footage, a folder of footage with masks")
+    if native and not data:
+        raise UserError("--native: is for --data, since footage is scored at its own size in any case; leave it out")
+    from cleanplate.data.sequences import find_footage
     from cleanplate.evaluate import evaluate as evaluate_weights
     from cleanplate.evaluate import format_table
     from cleanplate.footage import evaluate_footage
     from cleanplate.footage import format_table as format_footage
 
+    films = [*(footage or []), *(more or [])]
+    find_footage(films)  # what is at fault there is told before the data set has been scored
     result, texts = dict[str, Any](), []
-    if footage:
-        on_footage = evaluate_footage(weights, [*footage, *(more or [])], size=size, out=out)
-        result, texts = on_footage.model_dump(mode="json"), [format_footage(on_footage)]
     if data:
         evaluation = evaluate_weights(weights, data, size=size, native=native, out=out)
-        result = _join(result, evaluation.model_dump(mode="json"))
-        texts.insert(0, format_table(evaluation))
+        result, texts = evaluation.model_dump(mode="json"), [format_table(evaluation)]
+    if films:
+        on_footage = evaluate_footage(weights, films, size=size, out=out)
+        result = _join(on_footage.model_dump(mode="json"), result) if data else on_footage.model_dump(mode="json")
+        texts.append(format_footage(on_footage))
     tell(as_json, result, "\n\n".join(texts))
 
 

@@ -46,7 +46,7 @@ def cluttered(
 def _patch(plate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a rectangle or an ellipse of a plate, as a cutout."""
     size = len(plate)
-    height, width = (1 + rng.integers(size // 16, size // 2, 2)).tolist()
+    height, width = (1 + rng.integers(size // 16, max(1, size // 2), 2)).tolist()
     top, left = round(rng.random() * (size - height)), round(rng.random() * (size - width))
     alpha = np.full((height, width), 255, np.uint8)
     if rng.random() < 0.5:

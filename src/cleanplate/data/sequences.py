@@ -22,8 +22,8 @@ LAYOUTS = {"frames": "masks", "input": "groundtruth"}
 FOREGROUND = 255
 BACKGROUND = (0, 50)
 """CDnet's shadows, 50, are background. Its 85, outside the region of interest, and 170, in doubt, count for nothing."""
-LEVELS = ("*", "*/*")
-"""Where sequences are looked for below a folder that is none: CDnet has them in categories."""
+LEVELS = 2
+"""How far below a folder that is none sequences are looked for: CDnet has them in categories."""
 
 
 class Labels(NamedTuple):
@@ -71,7 +71,7 @@ class FootageFolder:
         paired = {frames[key]: masks[key] for key in sorted(masks) if isinstance(key, str) or first <= key <= last}
         if not paired:
             raise UserError(f"{path / 'temporalROI.txt'}: leaves no mask in its range of frames; mend or remove it")
-        return cls(path, tuple(frames[key] for key in sorted(frames)), paired)
+        return cls(path, tuple(frames[key] for key in sorted(frames, key=_in_order)), paired)
 
     @property
     def plate(self) -> Path:
@@ -138,11 +138,17 @@ def find_footage(folders: Iterable[Path | str]) -> dict[str, FootageFolder]:
 
 
 def _sequences_in(folder: Path) -> list[Path]:
-    for level in ([folder], *(sorted(folder.glob(pattern)) for pattern in LEVELS)):
-        if found := [path for path in level if any((path / name).is_dir() for name in LAYOUTS)]:
-            return found
+    if found := _sequences_within(folder, LEVELS):
+        return found
     layouts = " nor ".join(f"{frames}/ with {masks}/" for frames, masks in LAYOUTS.items())
     raise UserError(f"{folder}: holds no footage, neither {layouts}; docs/footage.md shows the folders")
+
+
+def _sequences_within(folder: Path, levels: int) -> list[Path]:
+    if any((folder / name).is_dir() for name in LAYOUTS):
+        return [folder]
+    below = sorted(path for path in folder.iterdir() if path.is_dir()) if levels else []
+    return [found for path in below for found in _sequences_within(path, levels - 1)]
 
 
 _SHARED = {"frames": "their name", "input": "the number at the end of their names"}
@@ -160,6 +166,11 @@ def _by_key(folder: Path, numbered: bool) -> dict[int | str, Path]:
             raise UserError(f"{path}: pairs as {found[key].name} does; rename or remove one of the two")
         found[key] = path
     return found
+
+
+def _in_order(key: int | str) -> list[str | int]:
+    """Return what puts `frame2` before `frame10`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(key))]
 
 
 def _read_range(path: Path) -> tuple[float, float]:

@@ -128,7 +128,7 @@ def open_container(path: Path) -> "InputContainer":
 
     try:
         options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-        return av.open(str(path), options=options, metadata_errors="replace")
+        return av.open(f"file:{path}", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise UserError(f"{path}: not a readable video ({error.strerror}); convert or copy it again") from None
 
@@ -160,7 +160,7 @@ class ClipWriter:
         self.path, self._time_base = path, like.time_base
         webm = path.suffix == ".webm"
         pieces = _WEBM_PIECES if webm else _MP4_PIECES
-        self._container = av.open(str(path), "w", options=pieces | {"flush_packets": "1"})  # at once to the disk
+        self._container = av.open(f"file:{path}", "w", options=pieces | {"flush_packets": "1"})  # at once to the disk
         self._stream = self._container.add_stream("libvpx-vp9" if webm else "libx264", rate=like.rate)
         context = self._stream.codec_context
         context.height, context.width = (side + side % 2 for side in shape[:2])
@@ -233,12 +233,17 @@ class ClipWriter:
         if not like.sound:
             return None
         codec, supported = like.sound.codec_context, self._container.supported_codecs
-        if codec and codec.name in supported:
+        if codec and codec.name in supported and _says_all(codec):
             return CopiedSound(self._container, like.sound)
         if codec and OPUS in av.codecs_available:
             return OpusSound(self._container, open_container(like.path))
         say(f"note: {self.path}: is without sound, since a {self.path.suffix} cannot hold that of {like.path.name}")
         return None
+
+
+def _says_all(codec: "av.AudioCodecContext") -> bool:
+    """Tell whether a sound can be copied: its channels are known, and AAC has the header that MP4 wants."""
+    return "channels" not in codec.layout.name and (codec.name != "aac" or codec.extradata is not None)
 
 
 _GREYS = np.round(16 + np.arange(256) * 219 / 255).astype(np.uint8)  # 16 is black, 235 white

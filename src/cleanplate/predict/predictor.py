@@ -74,7 +74,7 @@ class Predictor:
 
     def __init__(self, backend: Backend, size: int | None = None) -> None:
         self.backend = backend
-        self.size = require_multiple(size or backend.size, "size")
+        self.size = require_multiple(backend.size if size is None else size, "size")
 
     @classmethod
     def load(cls, weights: Path | str, size: int | None = None, *, exact: bool = False) -> "Predictor":

@@ -50,8 +50,9 @@ class Background:
         height, width = shape[:2]
         if self._sized.shape[:2] != (height, width):
             own_height, own_width = self._picture.shape[:2]
-            scale = max(height / own_height, width / own_width)
-            large = resize(self._picture, max(height, round(scale * own_height)), max(width, round(scale * own_width)))
-            top, left = (large.shape[0] - height) // 2, (large.shape[1] - width) // 2
-            self._sized = np.ascontiguousarray(large[top : top + height, left : left + width])
+            cut_height = min(own_height, max(1, round(own_width * height / width)))
+            cut_width = min(own_width, max(1, round(own_height * width / height)))
+            top, left = (own_height - cut_height) // 2, (own_width - cut_width) // 2
+            cut = self._picture[top : top + cut_height, left : left + cut_width]
+            self._sized = np.ascontiguousarray(resize(cut, height, width))
         return self._sized

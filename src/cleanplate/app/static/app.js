@@ -8,7 +8,7 @@ import { drawCutout, drawDepth, drawMask, edgeTable } from "./views.js";
 
 const $ = (id) => document.getElementById(id);
 const given = { plate: null, frame: null }; // canvases
-const shown = { frame: null, maps: null, blob: null }; // the last answer, and the frame it belongs to
+const shown = { frame: null, maps: null, blob: null, scene: null }; // the last answer, and what it belongs to
 let scene = null;
 let background = null; // nothing, a colour, or a canvas
 let backgroundPicture = null;
@@ -102,7 +102,7 @@ function describe(maps) {
 // --- what is shown ---
 
 function show(frame, maps, blob) {
-  Object.assign(shown, { frame, maps, blob });
+  Object.assign(shown, { frame, maps, blob, scene });
   $("empty").hidden = true;
   $("cutout").style.setProperty("--ratio", maps.width / maps.height);
   $("cutout").hidden = $("maps").hidden = $("controls").hidden = false;
@@ -143,7 +143,7 @@ function chooseBackground() {
 
 async function saveAs(kind) {
   const name = `cleanplate-${kind}.png`;
-  if (kind === "depth") save((await scene.predict(shown.blob, "depth")).png, name);
+  if (kind === "depth") save((await shown.scene.predict(shown.blob, "depth")).png, name);
   else save(await toBlob($(kind === "depth-colour" ? "depth" : kind)), name);
   say(`Saved as ${name}.`);
 }
@@ -152,7 +152,12 @@ async function saveAs(kind) {
 
 async function openCamera() {
   say("Waiting for the camera …");
-  await camera.open();
+  $("camera-open").disabled = true; // a second camera could not be turned off any more
+  try {
+    await camera.open();
+  } finally {
+    $("camera-open").disabled = false;
+  }
   live = new AbortController();
   $("camera-open").hidden = true;
   $("camera-panel").hidden = false;
