@@ -132,6 +132,14 @@ def test_curves_show_what_was_trained_until_a_stop(scenes: Path, tmp_path: Path)
     assert path.read_bytes() != one_epoch
 
 
+def test_depth_that_the_loss_never_looked_at_is_not_answered(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(small_recipe(model="dsresnet", loss="bce"), scenes, run=tmp_path / "run")
+    assert load_weights(tmp_path / "run")[1].depth is None
+    assert "loss bce looks at no depth: the network will answer with masks alone" in capsys.readouterr().err
+
+
 def test_weights_are_the_best_of_the_last_phase(run: Path) -> None:
     assert equal_weights(run / "weights.safetensors", run / "epochs" / "003.safetensors")
     assert not equal_weights(run / "epochs" / "001.safetensors", run / "epochs" / "002.safetensors")

@@ -1,7 +1,6 @@
 """Compare runs: a page, a Markdown file and pictures that say which is better, and whether one is at all."""
 
 import base64
-import json
 import os
 from collections.abc import Sequence
 from importlib.resources import files
@@ -105,7 +104,7 @@ def compare(
     if predictions is not None:
         write_picture(folder_out / "predictions.png", predictions)
     page = [*sections, *_sections(comparison, groups, folder_out, predictions=predictions is not None)]
-    write_text(folder_out / "compare.json", json.dumps(comparison.model_dump(mode="json"), indent=1) + "\n")
+    write_text(folder_out / "compare.json", comparison.model_dump_json(indent=1) + "\n")
     for name in ("compare.md", "compare.html"):
         content = {"title": title, "note": note, "data": comparison.data, "sections": page}
         write_text(folder_out / name, _render(folder_out / name, content))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate, pairwise
+from math import isfinite
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Literal
@@ -166,7 +167,7 @@ def group_by_recipe(runs: Sequence[Loaded]) -> list[tuple[Group, list[Loaded]]]:
         name = group[0].recipe.name
         summaries = [run.summary() for run in group]
         found = {metric: [summary.best[metric] for summary in summaries] for metric in summaries[0].best}
-        known = {metric: [v for v in values if v is not None] for metric, values in found.items()}
+        known = {metric: [v for v in values if v is not None and isfinite(v)] for metric, values in found.items()}
         groups.append(
             Group(
                 label=name if names.count(name) == 1 else f"{name} ({group[0].run.path.name})",

@@ -11,6 +11,7 @@ from cleanplate.data.source import DataSet, skipped_by
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
 from cleanplate.errors import UserError
+from cleanplate.losses import loss_needs_depth
 from cleanplate.models import Network
 from cleanplate.progress import say
 from cleanplate.recipe import Recipe
@@ -47,8 +48,9 @@ def begin_run(
     if recipe.on_bad_item == "fail":
         require_readable(folder, split)
     labelled = folder.labelled()[split.train].any()
-    if not labelled and recipe.model != "masknet":
-        say(f"note: {given} has no depth labels: the network will answer with masks alone")
+    if recipe.model != "masknet" and not (labelled and loss_needs_depth(recipe.loss)):
+        why = f"loss {recipe.loss} looks at no depth" if labelled else f"{given} has no depth labels"
+        say(f"note: {why}: the network will answer with masks alone")
     skipped = skipped_by(recipe, folder)
     normalisation = start[1].normalisation if start else normalisation_of(folder, skipped)
     say(
@@ -69,7 +71,7 @@ def begin_run(
         "data_fingerprint": folder.fingerprint(),
         "init": None if init is None else str(find_weights(init).resolve()),
         "normalisation": normalisation.model_dump(),
-        "depth": folder.card.depth.model_dump() if labelled else None,
+        "depth": folder.card.depth.model_dump() if labelled and loss_needs_depth(recipe.loss) else None,
         **choose_compute(recipe, device),
     }
     new_run.begin(recipe, environment, references, start)

@@ -154,11 +154,14 @@ def _start_server(modules: list[str]) -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(modules)
     if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before, environment = signal.signal(signal.SIGINT, signal.SIG_IGN), dict(os.environ)
+        os.environ["PYTHONSAFEPATH"] = "1"  # a random.py in the folder one works in is none of ours
         try:
             forkserver.ensure_running()
         finally:
             signal.signal(signal.SIGINT, before)
+            os.environ.clear()
+            os.environ.update(environment)
     return context
 
 

@@ -272,7 +272,8 @@ class CleanplateTask(pl.LightningModule):
         self.tallies["train"].load(checkpoint["counted"], self.trainer.global_rank, self.trainer.world_size)
 
     def _new_tally(self) -> Tally:
-        return Tally(self.loss, self.depth, self.device)
+        # on a resume this is asked for before the network has been moved
+        return Tally(self.loss, self.depth, self.trainer.strategy.root_device)
 
     def _gather(self, x: Tensor) -> Tensor:
         return self.all_gather(x) if self.trainer.world_size > 1 else x[None]  # type: ignore[return-value]  # of a tensor it is one
