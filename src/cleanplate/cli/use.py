@@ -49,7 +49,7 @@ def evaluate(
         result, texts = evaluation.model_dump(mode="json"), [format_table(evaluation)]
     if films:
         on_footage = evaluate_footage(weights, films, size=size, out=out)
-        result = _join(on_footage.model_dump(mode="json"), result) if data else on_footage.model_dump(mode="json")
+        result = _join(on_footage.model_dump(mode="json"), result)
         texts.append(format_footage(on_footage))
     tell(as_json, result, "\n\n".join(texts))
 
@@ -57,8 +57,8 @@ def evaluate(
 def _join(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Return both results as one: what both have is the second's, references of one name hold the figures of both."""
     references = {
-        name: first.get("references", {}).get(name, {}) | second["references"].get(name, {})
-        for name in {**first.get("references", {}), **second["references"]}
+        name: first["references"].get(name, {}) | second.get("references", {}).get(name, {})
+        for name in {**first["references"], **second.get("references", {})}
     }
     return first | second | {"references": references}
 

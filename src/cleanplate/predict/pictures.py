@@ -68,9 +68,10 @@ def predict(
     predictor = Predictor.load(weights, size)
     plate_picture = read_rgb(Path(plate))
     kinds = _choose_kinds(only, background is not None)
-    pictures = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
+    films = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+    pictures = [path for path in paths if path not in films]
     of_video = [kind for kind in FILES if kind in kinds]
-    if len(pictures) < len(paths) and not of_video:
+    if films and not of_video:
         raise UserError(f"--only {' '.join(kinds)}: of a video there are {', '.join(FILES)}")
     scene, watch = predictor.with_plate(plate_picture), PlateWatch(plate_picture)
     folder = Path(out)
@@ -90,11 +91,7 @@ def predict(
                 file = folder / f"{path.stem}_{kind}{suffix}"
                 write_picture(file, rendered[kind])
                 files.append(str(file))
-    videos = [
-        predict_video(scene, path, folder, of_video, background, watch)
-        for path in paths
-        if path.suffix.lower() in VIDEO_SUFFIXES
-    ]
+    videos = [predict_video(scene, path, folder, of_video, background, watch) for path in films]
     files += [file for video in videos for file in video.files]
     if not files:
         raise UserError(f"--only {' '.join(kinds)}: {weights} answer with none, or not in metres; leave --only out")

@@ -48,7 +48,8 @@ def begin_run(
     if recipe.on_bad_item == "fail":
         require_readable(folder, split)
     labelled = folder.labelled()[split.train].any()
-    if recipe.model != "masknet" and not (labelled and loss_needs_depth(recipe.loss)):
+    learns_depth = labelled and loss_needs_depth(recipe.loss)
+    if recipe.model != "masknet" and not learns_depth:
         why = f"loss {recipe.loss} looks at no depth" if labelled else f"{given} has no depth labels"
         say(f"note: {why}: the network will answer with masks alone")
     skipped = skipped_by(recipe, folder)
@@ -71,7 +72,7 @@ def begin_run(
         "data_fingerprint": folder.fingerprint(),
         "init": None if init is None else str(find_weights(init).resolve()),
         "normalisation": normalisation.model_dump(),
-        "depth": folder.card.depth.model_dump() if labelled and loss_needs_depth(recipe.loss) else None,
+        "depth": folder.card.depth.model_dump() if learns_depth else None,
         **choose_compute(recipe, device),
     }
     new_run.begin(recipe, environment, references, start)

@@ -130,7 +130,7 @@ def run_in_processes(count: int, function: Callable[..., None], arguments: Seque
                     child_end.close()
                     ends.append(end)
                     children.append(child)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else would end those that have started
             _end(children, 0)
             raise
         with _passing_on_signals(children):
@@ -154,14 +154,15 @@ def _start_server(modules: list[str]) -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(modules)
     if threading.current_thread() is threading.main_thread():
-        before, environment = signal.signal(signal.SIGINT, signal.SIG_IGN), dict(os.environ)
-        os.environ["PYTHONSAFEPATH"] = "1"  # a random.py in the folder one works in is none of ours
+        before, unsafe = signal.signal(signal.SIGINT, signal.SIG_IGN), "PYTHONSAFEPATH" not in os.environ
+        if unsafe:
+            os.environ["PYTHONSAFEPATH"] = "1"  # a random.py in the folder one works in is none of ours
         try:
             forkserver.ensure_running()
         finally:
             signal.signal(signal.SIGINT, before)
-            os.environ.clear()
-            os.environ.update(environment)
+            if unsafe:
+                del os.environ["PYTHONSAFEPATH"]
     return context
 
 
@@ -227,7 +228,7 @@ def _outcome(child: BaseProcess, end: Connection) -> Exception | None:
 def _work(end: Connection, meeting: str, place: Place, function: Callable[..., None], arguments: Sequence[Any]) -> None:
     """Be one of the processes, and send what came of it: None, a fault or a stop."""
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server that it is forked of ignores it
     end_with_parent()
     os.environ |= {"LOCAL_RANK": str(place.rank), "NODE_RANK": "0"}
     outcome: Exception | None = None
