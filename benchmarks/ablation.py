@@ -33,7 +33,7 @@ GROUP = 32
 
 def variants() -> dict[str, Mismatch]:
     everything = Mismatch.everything()
-    without = {f"without {name}": everything.model_copy(update={name: None}) for name in Mismatch.model_fields}
+    without = {f"without {name}": everything.model_copy(update={name: None}) for name in Mismatch.changes()}
     return {"with all": everything, "with none": Mismatch(), **without}
 
 

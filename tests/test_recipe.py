@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cleanplate.errors import UserError
-from cleanplate.recipe import AdamW, Augmentation, Contrast, OneCycle, Plateau, RandomSplit, Sgd
+from cleanplate.recipe import AdamW, Augmentation, Contrast, HeldOutSplit, OneCycle, Plateau, RandomSplit, Sgd
 from cleanplate.recipes import list_recipes, load_recipe
 
 PHASE = "phases: [{size: 64, epochs: 1, batch_size: 8}]\n"
@@ -39,6 +39,13 @@ def test_a_short_recipe_gets_defaults_and_its_files_name(tmp_path: Path) -> None
         "sgd",
         "held-out",
     )
+
+
+def test_a_part_of_what_a_recipe_leaves_out_is_of_the_default_kind(tmp_path: Path) -> None:
+    settings = ["optimizer.lr=0.3", "schedule.patience=5", "split.share=0.4"]
+    recipe = load_recipe(written(tmp_path, PHASE), settings)
+    parts = (recipe.optimizer, recipe.schedule, recipe.split)
+    assert parts == (Sgd(lr=0.3), Plateau(patience=5), HeldOutSplit(share=0.4))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from cleanplate.recipe import RandomSplit, Recipe, require_seeds
 from cleanplate.recipes import load_recipe
 from cleanplate.train.fit import resume, train
 from cleanplate.train.lr_range import LrRange, describe, lr_range, say_suggestions, tabulate
+from cleanplate.train.processes import require_alone
 from cleanplate.train.run import Run
 
 REPORT_ITEMS = 400_000
@@ -85,6 +86,7 @@ def run_experiment(
     """
     if name not in EXPERIMENTS:
         raise UserError(f"{name}: no such experiment; there are {', '.join(EXPERIMENTS)}")
+    require_alone("cleanplate experiments")
     experiment, folder = EXPERIMENTS[name], open_data(data)
     scale = _fitting_scale(folder, scale)
     seeds = experiment.seeds if seeds is None else require_seeds(seeds)

@@ -6,6 +6,8 @@ Arrays are `(H, W, 3)` uint8 RGB, `(H, W)` uint8 mask (255 foreground) and `(H, 
 
 import re
 import struct
+from collections.abc import Iterator
+from itertools import islice
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
@@ -219,6 +221,13 @@ def list_pictures(folder: Path) -> list[Path]:
     if not pictures:
         raise UserError(f"{folder}: holds no pictures; put {', '.join(PICTURE_SUFFIXES)} files there")
     return pictures
+
+
+def pictures_called(folder: Path, name: str) -> Iterator[Path]:
+    """Yield the pictures in `folder` called `name`, one of each suffix, in small letters or in capitals."""
+    for suffix in PICTURE_SUFFIXES:
+        spelt = (folder / f"{name}{letters}" for letters in (suffix, suffix.upper()))
+        yield from islice((path for path in spelt if path.exists()), 1)
 
 
 def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:

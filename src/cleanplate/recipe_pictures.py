@@ -186,6 +186,8 @@ class Jpeg(Strict):
 class Mismatch(Strict):
     """In what plate and frame differ besides people, in training and validation; what is left out does not happen."""
 
+    share: Share = 1
+    """Of the items: the others agree pixel for pixel."""
     camouflage: Camouflage | None = None
     outdated: Outdated | None = None
     light: Light | None = None
@@ -200,4 +202,9 @@ class Mismatch(Strict):
     @classmethod
     def everything(cls) -> "Mismatch":
         """Return all of them, each as it is by default."""
-        return cls.model_validate({key: {} for key in cls.model_fields})
+        return cls.model_validate({key: {} for key in cls.changes()})
+
+    @classmethod
+    def changes(cls) -> list[str]:
+        """Return the names of the changes that there are."""
+        return [key for key in cls.model_fields if key != "share"]

@@ -16,6 +16,7 @@ from cleanplate.data.modest import ModestFolder
 from cleanplate.data.split import split_items
 from cleanplate.pictures import read_rgb
 from cleanplate.recipe import AdamW, HeldOutSplit, Phase, Recipe
+from cleanplate.recipe_pictures import Exposure, Mismatch
 from cleanplate.train.fit import train_seeds
 from cleanplate.train.previews import preview_items
 from cleanplate.train.run import Run, best_row
@@ -163,6 +164,22 @@ def test_runs_of_different_splits_are_refused(runs: list[Path], scenes: Path, tm
     other = train(recipe, scenes, run=tmp_path / "run").run
     with pytest.raises(UserError, match=r"were trained on different splits \(seed\)"):
         compare([runs[0], other], out=tmp_path / "out")
+
+
+def test_runs_judged_by_pictures_of_other_mismatches_are_refused(
+    runs: list[Path], scenes: Path, tmp_path: Path
+) -> None:
+    recipe = SMALL.model_copy(update={"mismatch": Mismatch(exposure=Exposure())})
+    other = train(recipe, scenes, run=tmp_path / "run").run
+    with pytest.raises(UserError, match=r"judged by pictures with different mismatches \(exposure"):
+        compare([runs[0], other], out=tmp_path / "out")
+
+
+def test_runs_from_other_weights_stand_apart_and_are_told_apart(runs: list[Path], scenes: Path, tmp_path: Path) -> None:
+    other = train(SMALL.model_copy(update={"seed": 2}), scenes, run=tmp_path / "on", init=runs[0]).run
+    groups = compare([runs[0], other], out=tmp_path / "out").groups
+    assert [[run.run for run in group.runs] for group in groups] == [[str(runs[0])], [str(other)]]
+    assert f"| --init |  | {runs[0] / 'weights.safetensors'} |" in (tmp_path / "out" / "compare.md").read_text()
 
 
 def test_a_run_given_twice_is_refused(runs: list[Path], tmp_path: Path) -> None:

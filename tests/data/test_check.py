@@ -132,6 +132,17 @@ def test_masks_saved_as_jpeg_pass(own_dataset: Path) -> None:
     assert check(own_dataset).faults == []
 
 
+def test_names_with_blanks_pass(own_dataset: Path) -> None:
+    frame = "bg001_fg001_01"
+    for name in ("file_map.txt", "items.csv", "bbox.txt"):
+        lines = (own_dataset / name).read_text()
+        separator = "," if name == "items.csv" else "\t"
+        lines = re.sub(rf"(^|{separator}){frame}(?=\.jpg|{separator})", r"\1my first frame", lines, flags=re.M)
+        (own_dataset / name).write_text(lines)
+    (own_dataset / "bg_fg" / f"{frame}.jpg").rename(own_dataset / "bg_fg" / "my first frame.jpg")
+    assert check(own_dataset).faults == []
+
+
 def test_an_empty_frame_passes(own_dataset: Path) -> None:
     write_picture(own_dataset / MASK, np.zeros((64, 64), np.uint8))
     assert check(own_dataset).faults == []

@@ -25,7 +25,7 @@ from cleanplate.recipe_pictures import (
 )
 
 SIZE = 64
-NAMES = list(Mismatch.model_fields)
+NAMES = Mismatch.changes()
 IN_FRAME_ALONE = ("camouflage", "white_balance", "gamma")
 SURE = {key: {"probability": 1} for key in NAMES}
 EVERYTHING = Mismatch.model_validate(SURE)
@@ -241,6 +241,19 @@ def test_jpeg_leaves_its_marks_and_keeps_the_picture() -> None:
     assert error[1] < 6
 
 
+def test_a_share_of_the_items_is_changed_as_it_would_be_without_it_and_the_others_stay() -> None:
+    batch = scenes(100)
+    everywhere = mismatch(batch, EVERYTHING, seed=3, epoch=1)
+    somewhere = mismatch(batch, EVERYTHING.model_copy(update={"share": 0.3}), seed=3, epoch=1)
+    changed = changes_of(batch.frame, somewhere.frame)
+    assert 15 <= int(changed.sum()) <= 45
+    for before, all_changed, found in (
+        (batch.plate, everywhere.plate, somewhere.plate),
+        (batch.frame, everywhere.frame, somewhere.frame),
+    ):
+        assert torch.equal(found, torch.where(changed[:, None, None, None], all_changed, before))
+
+
 def test_everything_is_every_switch_of_the_recipe() -> None:
     everything = Mismatch.everything()
     assert all(getattr(everything, name) is not None for name in NAMES)
@@ -254,6 +267,7 @@ def test_everything_is_every_switch_of_the_recipe() -> None:
         ("noise", {"frames": 0.1}, "Extra inputs"),
         ("exposure", {"both": [0, 1]}, "greater than 0"),
         ("chairs", {}, "Extra inputs"),
+        ("share", 1.5, "less than or equal to 1"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(key: str, value: object, words: str) -> None:

@@ -126,6 +126,14 @@ def test_folders_of_the_fields_own_names_are_read(named_folders: Path) -> None:
     assert np.array_equal(item.depth, read_depth(named_folders / "depth" / "a.png"))
 
 
+def test_suffixes_in_capitals_are_read(named_folders: Path) -> None:
+    before = ModestFolder(named_folders).read(0)
+    for field in ("plate", "frame", "mask", "depth"):
+        (named_folders / field / "a.png").rename(named_folders / field / "a.PNG")
+    after = ModestFolder(named_folders).read(0)
+    assert all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
+
+
 def test_padding_repeats_the_edge_and_is_not_valid(named_folders: Path) -> None:
     batch = ModestFolder(named_folders).batch([0, 1], 64, seed=0, epoch=0)
     frame = torch.from_numpy(read_rgb(named_folders / "frame" / "a.png")).permute(2, 0, 1)

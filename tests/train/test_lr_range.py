@@ -10,6 +10,7 @@ from cleanplate.errors import UserError
 from cleanplate.pictures import read_rgb
 from cleanplate.recipe import Phase, Recipe, Sgd
 from cleanplate.train.lr_range import LrRange, format_table, lr_range
+from cleanplate.train.trial import Trial
 
 RECIPE = Recipe(
     name="small",
@@ -46,6 +47,16 @@ def test_a_great_rate_diverges_and_is_told(scenes: Path, tmp_path: Path) -> None
 def test_validation_loss_is_of_the_same_items_each_time(scenes: Path, tmp_path: Path) -> None:
     answer = lr_range(RECIPE, scenes, sweeps=["1e-9:2e-9:4"], validation=True, out=tmp_path / "range")
     assert answer.sweeps[0].losses == pytest.approx([answer.sweeps[0].losses[0]] * 4, rel=0.1)
+
+
+def test_a_batch_that_does_not_fit_is_named(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(Trial, "training_loss", fail)
+    with pytest.raises(UserError, match=r"small: phases.0: a batch of 8 at 32x32 does not fit in memory; lower its"):
+        lr_range(RECIPE, scenes, sweeps=["1e-6:2e-6:3"], out=tmp_path / "range")
+    assert not (tmp_path / "range").exists()
 
 
 def test_same_recipe_same_answer(scenes: Path, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ from cleanplate.data.module import PhasedData, steps_per_epoch
 from cleanplate.data.source import shuffled
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
-from cleanplate.recipe import Augmentation, Contrast, Phase, Sgd
+from cleanplate.experiments import run_experiment
+from cleanplate.recipe import Augmentation, Contrast, Phase, RandomSplit, Sgd
+from cleanplate.train.fit import train_seeds
 from cleanplate.train.processes import OtherProcessError, Place, run_in_processes
 from cleanplate.train.task import CleanplateTask
 
@@ -65,7 +67,7 @@ def loaders(
     return training, validation
 
 
-@given(items=st.integers(4, 90), held_out=st.integers(1, 40), batch_size=st.integers(1, 9), processes=st.integers(1, 4))
+@given(items=st.integers(4, 90), held_out=st.integers(3, 40), batch_size=st.integers(1, 9), processes=st.integers(1, 4))
 def test_every_item_has_its_process(items: int, held_out: int, batch_size: int, processes: int) -> None:
     split = Split(np.arange(items), {"seen": np.arange(items, items + held_out), "new_both": np.arange(500, 501)})
     recipe = small_recipe(phases=(Phase(size=32, epochs=1, batch_size=batch_size),))
@@ -80,9 +82,12 @@ def test_every_item_has_its_process(items: int, held_out: int, batch_size: int, 
     if processes == 1:
         assert [group.tolist() for group in whole] == [group.tolist() for group in training[0]]
 
+    assert all(any(share) for share in validation)  # one without any would be missed in adding up
     for part, batches in enumerate(alone):
         shared = [group.tolist() for share in validation for group in share[part]]
-        assert sorted(shared) == sorted(group.tolist() for group in batches)
+        assert sorted(item for group in shared for item in group) == sorted(np.concatenate(batches).tolist())
+        if held_out + 1 >= batch_size * processes:
+            assert sorted(shared) == sorted(group.tolist() for group in batches)
 
 
 # What comes of it
@@ -157,6 +162,29 @@ def test_items_without_depth_in_one_process_are_no_hindrance(dataset: Path, tmp_
     (row,) = [train(recipe, dataset, run=tmp_path / "run", devices=2).best]
     assert row
     assert row["validation/rmse"] < 1
+
+
+def test_there_are_fewer_validation_batches_than_processes(scenes: Path, tmp_path: Path) -> None:
+    run, recipe = tmp_path / "run", tmp_path / "recipe.yaml"
+    few = RECIPE.model_copy(update={"split": RandomSplit(kind="random", items_per_part=3), "previews": 0})
+    recipe.write_text(few.to_yaml())
+    training = start("train", recipe, "--data", scenes, "--run", run, "--devices", "2")
+    try:
+        _, err = training.communicate(timeout=120)
+    finally:
+        training.kill()
+    assert training.returncode == 0, err
+    assert len(read_rows(run)) == 3
+
+
+def test_as_many_as_before_are_the_last_number_and_are_too_many_for_fewer_items(scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(RECIPE, scenes, run=run, devices=2, epochs_now=1)
+    resume(run, devices=1, epochs_now=1)
+    with pytest.raises(UserError, match="26 training items are too few for 27 processes; use fewer"):
+        resume(run, devices=27)
+    assert resume(run).epochs == 3
+    assert [row["steps"] for row in read_rows(run)] == ["3", "9", "15"]
 
 
 # How it ends
@@ -304,6 +332,18 @@ def test_slurm_without_a_number_of_tasks_a_node_is_refused(
     monkeypatch.setenv("SLURM_JOB_NAME", "train")
     with pytest.raises(UserError, match="SLURM: give --ntasks-per-node, not --ntasks"):
         train(RECIPE, scenes, run=tmp_path / "run")
+
+
+def test_what_trains_one_run_after_the_other_is_refused_beside_other_processes(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "train"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="--seeds trains one run after the other, in one process"):
+        train_seeds(RECIPE, scenes, [1, 2], run=tmp_path / "run")
+    with pytest.raises(UserError, match="cleanplate experiments trains one run after the other"):
+        run_experiment("losses-mask", scenes, out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_slurm_tasks_on_two_nodes_go_on_with_a_run_of_two_processes(pair: Path, scenes: Path, tmp_path: Path) -> None:

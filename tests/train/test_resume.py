@@ -127,6 +127,17 @@ def test_states_are_written_by_time(scenes: Path, tmp_path: Path, on_call: Calla
     assert found == [[1, 2]]
 
 
+def test_within_an_epoch_no_more_states_are_kept_than_said(
+    scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+    found: list[list[int]] = []
+    on_call(5, lambda: found.append(states(run)))
+    phases = (Phase(size=32, epochs=1, batch_size=4),)
+    train(small_recipe(phases=phases, checkpoint_minutes=1e-6, keep_checkpoints=2), scenes, run=run)
+    assert found == [[3, 4]]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -189,6 +200,16 @@ def test_resume_before_the_first_state_starts_anew(unbroken: Path, tmp_path: Pat
         shutil.copy(unbroken / name, run / name)
     resume(run)
     assert_same(run, unbroken)
+
+
+def test_a_network_changed_before_the_first_state_does_not_fit_the_weights_given(scenes: Path, tmp_path: Path) -> None:
+    first = train(RECIPE, scenes, run=tmp_path / "first", epochs_now=1).run
+    train(RECIPE, scenes, run=tmp_path / "run", init=first, epochs_now=1)
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()
+    edit(tmp_path / "run", "model: masknet", "model: platenet")
+    with pytest.raises(UserError, match="is a masknet, and small trains a platenet"):
+        resume(tmp_path / "run")
 
 
 def test_what_was_being_written_when_a_run_was_killed_is_cleared_away(unbroken: Path, tmp_path: Path) -> None:
@@ -322,6 +343,7 @@ def test_what_the_recipe_says_of_computing_counts_after_a_change(
         ("model: masknet", "model: dsresnet"),
         ("loss: bce", "loss: dice"),
         ("share: 0.2", "share: 0.3"),
+        ("noise: null", "noise: {}"),
         ("name: sgd\n  lr: 0.5\n  momentum: 0.9", "name: adamw\n  lr: 0.5"),
     ],
 )

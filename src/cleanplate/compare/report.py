@@ -227,6 +227,9 @@ def _number(value: float | None) -> str:
 
 def _differences(groups: Sequence[tuple[Group, list[Loaded]]]) -> Table:
     found = differing_keys([runs[0].recipe for _, runs in groups])
+    initial = [runs[0].initial for _, runs in groups]
+    if len(set(initial)) > 1:
+        found["--init"] = initial
     rows = [
         [key, *("" if value is None else str(value) for value in values)]
         for key, values in found.items()

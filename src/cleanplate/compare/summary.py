@@ -84,6 +84,8 @@ class Loaded:
         self.run = Run.open(path)
         self.recipe, self.environment = self.run.recipe(), self.run.environment()
         self.given = Given.recorded(self.environment)
+        self.initial: str | None = self.environment.get("init")
+        """The weights it was started from; None where they were drawn."""
         self.rows = self.run.rows()
         if not self.rows:
             raise UserError(f"{path}: no epoch has ended yet, so there is nothing to compare; train it first")
@@ -148,16 +150,22 @@ def require_comparable(runs: Sequence[Loaded]) -> None:
                 f"{names}: were trained on different splits ({', '.join(differing)}), "
                 "so their figures cannot be ranked; compare runs of one split"
             )
+        if other.recipe.mismatch != first.recipe.mismatch:
+            differing = differing_keys([first.recipe.mismatch, other.recipe.mismatch])
+            raise UserError(
+                f"{names}: were judged by pictures with different mismatches ({', '.join(differing)}), so their "
+                "figures cannot be ranked; score each on the same pictures with `cleanplate evaluate`"
+            )
 
 
 def group_by_recipe(runs: Sequence[Loaded]) -> list[tuple[Group, list[Loaded]]]:
-    """Return the runs of each recipe together, in the order of their first.
+    """Return the runs of each recipe, from the same initial weights, together, in the order of their first.
 
     A second run of the same seed stands by itself: it adds nothing to the deviation over seeds.
     """
     members: dict[tuple[str, int], list[Loaded]] = {}
     for run in runs:
-        name, repeat = run.recipe.model_copy(update={"seed": 0}).to_yaml(), 0
+        name, repeat = f"{run.recipe.model_copy(update={'seed': 0}).to_yaml()}init: {run.initial}", 0
         while any(other.recipe.seed == run.recipe.seed for other in members.get((name, repeat), ())):
             repeat += 1
         members.setdefault((name, repeat), []).append(run)

@@ -16,7 +16,7 @@ from cleanplate.data.card import read_card
 from cleanplate.data.modest import FIELDS, FILE_MAP, find_folder, find_picture, read_file_map
 from cleanplate.errors import UserError, one_line
 from cleanplate.files import require_file, require_folder
-from cleanplate.pictures import PICTURE_SUFFIXES, decode
+from cleanplate.pictures import decode, pictures_called
 from cleanplate.progress import track
 
 ITEMS_PER_TASK = 16  # a future each would take more memory than all the names
@@ -141,12 +141,12 @@ def _look(folder: Path, name: str, field: str) -> tuple[Path, Shape | None, list
     try:
         path = find_picture(folder, name)
         # PNG alone can have transparency, and only this flag shows it; but it ignores how a camera turned its JPEG.
-        turns = path.suffix != ".png"
+        turns = path.suffix.lower() != ".png"
         picture = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if turns else cv2.IMREAD_UNCHANGED)
     except UserError as error:
         return path, None, [_named(str(error), path)]
     texts = list(_content_faults(picture, field))
-    others = [f"{name}{suffix}" for suffix in PICTURE_SUFFIXES if (folder / f"{name}{suffix}").exists()]
+    others = [other.name for other in pictures_called(folder, name)]
     if len(others) > 1:
         texts.append(f"the name is there twice: {' and '.join(others)}; remove all but one")
     return path, picture.shape[:2], [Fault(file=str(path), fault=text) for text in texts]
@@ -205,7 +205,7 @@ def _table_faults(folder: Path, names: dict[str, np.ndarray]) -> Iterator[Fault]
 
 def _box_faults(lines: Iterable[str], plate_of: dict[str, str]) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
-        frame, *box = line.split() or [""]
+        frame, *box = line.rsplit(maxsplit=4) or [""]  # names may have blanks
         if len(box) != 4 or not all(value.isdecimal() for value in box):
             yield f"line {number}: expected a frame with extension, and x, y, width, height in pixels"
         elif frame.rpartition(".")[0] not in plate_of:

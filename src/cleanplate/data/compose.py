@@ -17,9 +17,9 @@ from cleanplate.data.writer import Item, write_dataset
 from cleanplate.errors import UserError
 from cleanplate.files import require_folder, require_vacant
 from cleanplate.pictures import (
-    PICTURE_SUFFIXES,
     Canvas,
     list_pictures,
+    pictures_called,
     read_depth,
     read_rgb,
     read_rgba,
@@ -239,8 +239,7 @@ def _try_plate(path: Path) -> None:
 
 
 def _find_depth(plate: Path) -> Path | None:
-    candidates = (plate.parent / "depth" / f"{plate.stem}{suffix}" for suffix in PICTURE_SUFFIXES)
-    return next((path for path in candidates if path.exists()), None)
+    return next(pictures_called(plate.parent / "depth", plate.stem), None)
 
 
 def _name(kind: str, number: int) -> str:

@@ -16,7 +16,7 @@ from cleanplate.data.modest import FIELDS, FILE_MAP, FOLDERS, ModestFolder, find
 from cleanplate.errors import UserError
 from cleanplate.files import read_file, require_folder, write_text
 from cleanplate.onnx_session import open_session
-from cleanplate.pictures import PICTURE_SUFFIXES, list_pictures, read_rgb, write_picture
+from cleanplate.pictures import list_pictures, pictures_called, read_rgb, write_picture
 from cleanplate.progress import track
 from cleanplate.safe_yaml import read_yaml
 
@@ -184,7 +184,7 @@ def _label_name(source: ModestFolder, index: int) -> str:
 
 
 def _exists(label: Path) -> bool:
-    return any(label.with_suffix(suffix).exists() for suffix in PICTURE_SUFFIXES)
+    return any(pictures_called(label.parent, label.stem))
 
 
 def _claim(folder: Path, network: Monocular) -> None:

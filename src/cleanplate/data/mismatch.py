@@ -81,8 +81,11 @@ def mismatch(batch: Batch, settings: Mismatch, *, seed: int, epoch: int) -> Batc
     if not active:
         return batch
     plates, frames, masks = _channels_last(batch.plate), _channels_last(batch.frame), batch.mask[:, 0].numpy()
-    changed = []
+    changed: list[tuple[np.ndarray, np.ndarray]] = []
     for plate, frame, mask, index in zip(plates, frames, masks, batch.indices.tolist(), strict=True):
+        if np.random.default_rng([seed, epoch, index, SHARE_STREAM]).random() >= settings.share:
+            changed.append((plate, frame))
+            continue
         pair = Pair(plate.astype(np.float32), frame.astype(np.float32), mask)
         for number, name in active:
             setting, rng = getattr(settings, name), np.random.default_rng([seed, epoch, index, FIRST_STREAM + number])
@@ -189,6 +192,7 @@ CHANGES: dict[str, Change] = {
     "jpeg": _jpeg,
 }
 """In the order they happen in; each is a key of the recipe's `mismatch`."""
+SHARE_STREAM = FIRST_STREAM + len(CHANGES)
 
 
 def _either(pair: Pair, rng: Draw, change: Callable[[np.ndarray], np.ndarray]) -> Pair:

@@ -15,7 +15,7 @@ from cleanplate.data.card import read_card
 from cleanplate.data.source import Batch, Pictures
 from cleanplate.errors import UserError
 from cleanplate.files import require_file, require_folder
-from cleanplate.pictures import PICTURE_SUFFIXES, Canvas, read_depth, read_mask, read_rgb
+from cleanplate.pictures import PICTURE_SUFFIXES, Canvas, pictures_called, read_depth, read_mask, read_rgb
 
 FIELDS = ("plate", "frame", "mask", "depth")
 FOLDERS = {
@@ -169,10 +169,8 @@ def find_picture(folder: Path, name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    for suffix in PICTURE_SUFFIXES:
-        path = folder / f"{name}{suffix}"
-        if path.exists():
-            return path
+    for path in pictures_called(folder, name):
+        return path
     raise UserError(f"{folder / name}: no such picture (looked for {', '.join(PICTURE_SUFFIXES)})")
 
 

@@ -18,7 +18,7 @@ class PhasedData(pl.LightningDataModule):
     The trainer must ask anew each epoch, and leave the order alone:
     `Trainer(reload_dataloaders_every_n_epochs=1, use_distributed_sampler=False)`. Goes on in mid-epoch where the
     trainer was resumed there. Of several processes each has its share of every training batch, and whole validation
-    batches of its own.
+    batches of its own, at least one: they are smaller where there would be too few.
 
     The recipe's mismatch is in training and validation batches alike. Validation batches are those of epoch 0
     throughout, drawn by the split's seed: whatever the training draws, it is judged by the same pictures.
@@ -69,16 +69,20 @@ class PhasedData(pl.LightningDataModule):
     def val_dataloader(self) -> list[BatchLoader]:
         """Return the validation batches, a loader for each part of the split."""
         rank, processes = self._place()
-        size, loaders = self.phase.batch_size, []
-        for part in self.split.parts.values():
+        parts = self.split.parts.values()
+        # one that had none would not take part in adding up, and the others would wait for it
+        size = min(self.phase.batch_size, sum(map(len, parts)) // processes)
+        loaders, dealt = [], 0
+        for part in parts:
             batches = [part[start : start + size] for start in range(0, len(part), size)]
-            indices = np.concatenate([part[:0], *batches[rank::processes]])
-            loaders.append(self._load(indices, may_lose_batches=True))
+            indices = np.concatenate([part[:0], *batches[(rank - dealt) % processes :: processes]])
+            loaders.append(self._load(indices, batch_size=size, may_lose_batches=True))
+            dealt += len(batches)
         return loaders
 
     def read(self, items: Sequence[int]) -> Batch:
         """Return items at the current phase's size, as the validation has them."""
-        (batch,) = self._load(np.array(items), batch_size=len(items))
+        (batch,) = self._load(np.array(items), batch_size=len(items), workers=0)
         return batch
 
     def _place(self) -> tuple[int, int]:
@@ -93,6 +97,7 @@ class PhasedData(pl.LightningDataModule):
         epoch: int = 0,
         done: int = 0,
         batch_size: int | None = None,
+        workers: int | None = None,
         may_lose_batches: bool = False,  # not in training, where Lightning counts on them
     ) -> BatchLoader:
         return BatchLoader(
@@ -102,7 +107,7 @@ class PhasedData(pl.LightningDataModule):
             batch_size=batch_size or self.phase.batch_size,
             seed=self.recipe.split.seed if seed is None else seed,
             epoch=epoch,
-            workers=self.workers if batch_size is None else 0,
+            workers=self.workers if workers is None else workers,
             done=done,
             skipped=self.skipped,
             may_lose_batches=may_lose_batches,

@@ -44,6 +44,9 @@ def load_recipe(name: Recipe | str | Path, settings: Sequence[str] = ()) -> Reci
     for setting in settings:
         _apply(content, setting)
     content.setdefault("name", path.stem)
+    for key, (tag, *_) in _KINDS.items():
+        if isinstance(content.get(key), dict):  # a part of it alone is of the default kind
+            content[key].setdefault(tag, getattr(Recipe.model_fields[key].default, tag))
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -115,10 +118,11 @@ def _apply(content: dict[str, Any], setting: str) -> None:
 
 
 _KINDS = {
-    "optimizer": ("sgd", "adamw"),
-    "schedule": ("constant", "plateau", "step", "one-cycle"),
-    "split": ("random", "held-out"),
+    "optimizer": ("name", "sgd", "adamw"),
+    "schedule": ("name", "constant", "plateau", "step", "one-cycle"),
+    "split": ("kind", "random", "held-out"),
 }
+"""Of each key that knows several kinds: what names the kind, and the kinds."""
 
 
 def _explain(error: ValidationError) -> str:
@@ -127,7 +131,7 @@ def _explain(error: ValidationError) -> str:
     keys: list[str] = []
     for step in map(str, fault["loc"]):
         # pydantic names the chosen kind of optimiser, schedule or split as if it were a key
-        if not keys or step not in _KINDS.get(keys[-1], ()):
+        if not keys or step not in _KINDS.get(keys[-1], ())[1:]:
             keys.append(step)
     mend = "; `--print` shows the keys there are" if fault["type"] == "extra_forbidden" else ""
     return ": ".join(filter(None, [".".join(keys), fault["msg"].removeprefix("Value error, ")])) + mend

@@ -59,6 +59,7 @@ def begin_run(
         + ", ".join(f"{len(items)} {part}" for part, items in split.parts.items())
         + f" to validate by; run folder {new_run.path}"
     )
+    require_enough(split, processes)
     if processes > 1:
         _say_batches(recipe, split, processes)
     references = fit_references(folder, split.train, recipe.phases[-1].size, recipe.seed, skipped)
@@ -77,6 +78,17 @@ def begin_run(
     }
     new_run.begin(recipe, environment, references, start)
     return new_run
+
+
+def require_enough(split: Split, processes: int) -> None:
+    """Refuse to train in more processes than there are items for.
+
+    Raises:
+        UserError: there are fewer items than processes.
+    """
+    for items, kind in ((len(split.train), "training"), (sum(map(len, split.parts.values())), "validation")):
+        if items < processes:
+            raise UserError(f"{items} {kind} items are too few for {processes} processes; use fewer")
 
 
 def load_initial(init: Path | str | None, recipe: Recipe) -> tuple[Network, WeightsCard] | None:
@@ -114,14 +126,8 @@ def _say_composition(settings: Composition, given: Given, folder: DataSet) -> No
 
 
 def _say_batches(recipe: Recipe, split: Split, processes: int) -> None:
-    """Say what a step takes in, and what is left over.
-
-    Raises:
-        UserError: there are fewer items than processes.
-    """
+    """Say what a step takes in, and what is left over."""
     items = len(split.train)
-    if items < processes:
-        raise UserError(f"{items} training items are too few for {processes} processes; use fewer")
     for number, phase in enumerate(recipe.phases, 1):
         batch = phase.batch_size * processes
         left = items % batch if items >= batch else 0

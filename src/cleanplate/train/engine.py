@@ -20,6 +20,7 @@ from cleanplate.data.split import split_items
 from cleanplate.errors import UserError
 from cleanplate.losses import loss_needs_depth
 from cleanplate.recipe import Recipe
+from cleanplate.train.begin import load_initial
 from cleanplate.train.compute import arrange, fixed_choices, keep_freed_memory
 from cleanplate.train.display import Display
 from cleanplate.train.keeper import Keeper, Stopped
@@ -30,7 +31,7 @@ from cleanplate.train.record import Record
 from cleanplate.train.run import Run
 from cleanplate.train.state import StateFiles
 from cleanplate.train.task import CleanplateTask
-from cleanplate.weights import WeightsCard, load_weights
+from cleanplate.weights import WeightsCard
 
 
 def train_run(
@@ -74,8 +75,8 @@ def train_run(
         recipe=recipe.name,
     )
     task = CleanplateTask(recipe, card.normalisation, folder.card.depth, list(split.parts), len(split.train))
-    if run.initial.exists():
-        task.model.load_state_dict(load_weights(run.initial)[0].state_dict())
+    if start := load_initial(run.initial if run.initial.exists() else None, recipe):
+        task.model.load_state_dict(start[0].state_dict())
     arrange(task.model, environment)
     workers = _workers(recipe, environment["device"])
     data = PhasedData(folder, split, recipe, workers, skipped_by(recipe, folder))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from lightning_fabric.plugins.environments import ClusterEnvironment
 from pydantic import BaseModel, ValidationError
 
 from cleanplate.data.card import explain
@@ -18,11 +19,11 @@ from cleanplate.progress import say
 from cleanplate.recipe import Recipe, differing_keys, require_seeds
 from cleanplate.recipes import load_recipe
 from cleanplate.signals import TERMINATED
-from cleanplate.train.begin import begin_run
+from cleanplate.train.begin import begin_run, require_enough
 from cleanplate.train.engine import train_run
 from cleanplate.train.keeper import Stopped
 from cleanplate.train.packs import make_packs
-from cleanplate.train.processes import Place, by_the_first, find_cluster, joined, run_in_processes
+from cleanplate.train.processes import Place, by_the_first, find_cluster, joined, require_alone, run_in_processes
 from cleanplate.train.run import Run, best_row
 from cleanplate.train.state import State, newest_state
 
@@ -108,10 +109,11 @@ def train(
     given = Given.of(data, plates, cutouts)
 
     def begin() -> Run:
-        planned, processes = Run.plan(run, recipe), _count(place, devices)
+        planned, processes = Run.plan(run, recipe), _count(cluster, devices) or 1
         return begin_run(planned, recipe, given, processes=processes, pack=pack, init=init)
 
-    with joined(find_cluster()) as place:
+    cluster = find_cluster()
+    with joined(cluster) as place:
         new_run = by_the_first(place, begin)
         return _train(place, new_run, given, None, stretch, devices, pack)
 
@@ -139,9 +141,11 @@ def train_seeds(
         pack: as `train` takes it.
 
     Raises:
-        UserError: as `train` does, before the first training begins; or the seeds will not do.
+        UserError: as `train` does, before the first training begins; the seeds will not do; or torchrun or SLURM has
+            started several processes.
     """
     seeds = require_seeds(seeds)
+    require_alone("--seeds")
     recipe = load_recipe(recipe, settings)
     base = Run.plan(run, recipe).path
     paths = [base.with_name(f"{base.name}-seed-{seed}") for seed in seeds]
@@ -184,65 +188,78 @@ def resume(
     """
     stretch = Stretch.begin(stop_after, epochs_now)
     begun = Run.open(run)
-    environment = begun.environment()
-    given = Given.recorded(environment).moved(Given.named(data, plates, cutouts))
-    with joined(find_cluster()) as place:
-        if devices is None:
-            devices = 1 if place.processes > 1 else environment["devices"]
-        state, done = by_the_first(place, lambda: _find_state(begun, given, take, _count(place, devices), pack))
-        if done:
+    given = Given.recorded(begun.environment()).moved(Given.named(data, plates, cutouts))
+    cluster = find_cluster()
+    with joined(cluster) as place:
+        found = by_the_first(place, lambda: _find_state(begun, given, take, _count(cluster, devices), pack))
+        if found.done:
             return _summary(begun, 0)
-        return _train(place, begun, given, state, stretch, devices, pack)
+        return _train(place, begun, given, found.state, stretch, found.processes, pack)
 
 
-def _count(place: Place, devices: int) -> int:
-    """Return the number of processes that will train.
+def _count(cluster: ClusterEnvironment | None, devices: int | None) -> int | None:
+    """Return the number of processes that are to train; None where nobody says.
 
     Raises:
         UserError: they are to be started twice.
     """
-    if devices < 1:
+    if devices is not None and devices < 1:
         raise UserError(f"--devices {devices}: give 1 or more")
-    if place.processes > 1 and devices > 1:
-        raise UserError(f"--devices {devices}: {place.processes} processes have been started already; leave it out")
-    return max(place.processes, devices)
+    if cluster is None:
+        return devices
+    if devices is not None and devices > 1:
+        raise UserError(
+            f"--devices {devices}: torchrun or SLURM has started the processes already, "
+            f"{cluster.world_size()} of them; leave it out"
+        )
+    return cluster.world_size()
 
 
-def _find_state(run: Run, given: Given, take: str | None, processes: int, pack: bool) -> tuple[Path | None, bool]:
-    """Return the newest good state of a run, and whether nothing is left to train."""
-    begun_with = run.environment()["data_fingerprint"]
+class _Found(NamedTuple):
+    """Where a run is to be gone on with."""
+
+    state: Path | None
+    """The newest good state."""
+    processes: int
+    done: bool = False
+    """Whether nothing is left to train."""
+
+
+def _find_state(run: Run, given: Given, take: str | None, processes: int | None, pack: bool) -> _Found:
+    """Find the place to go on from, in as many processes as before where `processes` is None."""
+    begun_as = run.environment()
     path, state = newest_state(run.checkpoints) or (None, None)
+    if processes is None:
+        processes = state["processes"] if state else begun_as["devices"]
     if state is not None:
         _settle_recipe(run, state, take)
     recipe = run.recipe()
     folder = given.open(recipe, packed=pack)
-    if folder.fingerprint() != begun_with:
+    if folder.fingerprint() != begun_as["data_fingerprint"]:
         could = [given.data and "its file_map.txt", given.plates and "a picture or the recipe's composition"]
         differing = ", ".join(one for one in could if one)
         raise UserError(f"{given}: is not the data set that {run.path} was begun with ({differing} differs)")
     remove_partial_files(run.path)
-    if state is None:
-        make_packs(folder, recipe, split_items(folder, recipe.split))
-        return None, False
-    epochs = recipe.epochs
-    if len(state["finished_losses"]) >= epochs:
-        say(f"{run.path}: all {epochs} epochs are done; nothing is left to train")
-        return path, True
-    if state["processes"] != processes:
+    if state and len(state["finished_losses"]) >= recipe.epochs:
+        say(f"{run.path}: all {recipe.epochs} epochs are done; nothing is left to train")
+        return _Found(path, processes, done=True)
+    split = split_items(folder, recipe.split)
+    require_enough(split, processes)
+    if state and state["processes"] != processes:
         say(f"note: going on with {processes} processes after {state['processes']}: not what the latter would give")
-    make_packs(folder, recipe, split_items(folder, recipe.split))
-    return path, False
+    make_packs(folder, recipe, split)
+    return _Found(path, processes)
 
 
 def _train(
-    place: Place, run: Run, given: Given, state: Path | None, stretch: Stretch, devices: int, pack: bool
+    place: Place, run: Run, given: Given, state: Path | None, stretch: Stretch, processes: int, pack: bool
 ) -> Trained:
     """Train in this process, or in several that are started here."""
     started = time.perf_counter()
     arguments = (run.path, given, state, stretch.stop_at, stretch.epochs_now, pack)
     try:
-        if devices > 1:
-            run_in_processes(devices, train_run, arguments)
+        if processes > place.processes:
+            run_in_processes(processes, train_run, arguments)
         else:
             train_run(place, *arguments)
     except Stopped as stop:
@@ -280,7 +297,7 @@ def _settle_recipe(run: Run, state: State, take: str | None) -> None:
         run.write_recipe(before)
         return
     parts = {key if key == "optimizer.name" else key.partition(".")[0] for key in differing}
-    fixed = sorted(parts & {"model", "loss", "optimizer.name", "composition", "split"})
+    fixed = sorted(parts & {"model", "loss", "depth_weight", "optimizer.name", "composition", "mismatch", "split"})
     if fixed:
         raise UserError(f"{run.recipe_file}: {' and '.join(fixed)} cannot change within a run; give --take state")
     say(f"{run.path}: going on with another recipe: {said}")

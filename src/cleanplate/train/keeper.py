@@ -95,11 +95,8 @@ class Keeper(Callback):
             raise self._stopped()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        """Save, drop what is too old, and stop."""
+        """Save, and stop."""
         self._save(trainer)
-        if trainer.is_global_zero:
-            best = state_file(self.run.checkpoints, best_row(self.record.rows)["steps"])
-            drop_old_states(self.run.checkpoints, keep=self.recipe.keep_checkpoints, best=best)
         self.epochs_done += 1
         if self._agree(trainer, self._wish()) == STOP and len(self.record.rows) < self.recipe.epochs:
             raise self._stopped()
@@ -145,6 +142,10 @@ class Keeper(Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         self.saving = True
         trainer.save_checkpoint(state_file(self.run.checkpoints, trainer.global_step))
+        if trainer.is_global_zero:
+            rows = self.record.rows
+            best = state_file(self.run.checkpoints, best_row(rows)["steps"]) if rows else None
+            drop_old_states(self.run.checkpoints, keep=self.recipe.keep_checkpoints, best=best)
         self.saved_at, self.saving = time.monotonic(), False
 
     def on_save_checkpoint(self, trainer: pl.Trainer, task: pl.LightningModule, checkpoint: State) -> None:

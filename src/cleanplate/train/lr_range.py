@@ -12,12 +12,14 @@ from pydantic import BaseModel
 from cleanplate.data.module import steps_per_epoch
 from cleanplate.data.opening import Given
 from cleanplate.data.split import split_items
+from cleanplate.errors import UserError
 from cleanplate.files import require_vacant, write_bytes, write_text
 from cleanplate.progress import track
 from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import keep_freed_memory
 from cleanplate.train.curves import as_png
+from cleanplate.train.memory import describe_misfit, is_out_of_memory
 from cleanplate.train.sweep import Suggestions, Sweep, SweepResult, read_curve, suggest, sweep_rates
 from cleanplate.train.trial import Trial
 
@@ -88,9 +90,14 @@ def lr_range(
     results = []
     for number, sweep in enumerate(planned, 1):
         rates = track(sweep.rates(), sweep.iterations, f"sweep {number} of {len(planned)}")
-        curve = sweep_rates(
-            trial.task.model, trial.optimizer, rates, trial.batches(phase), trial.training_loss, measure
-        )
+        try:
+            curve = sweep_rates(
+                trial.task.model, trial.optimizer, rates, trial.batches(phase), trial.training_loss, measure
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(f"{recipe.name}: {describe_misfit(phase, 0, None)}; lower its batch_size") from None
         results.append(read_curve(sweep, curve))
     suggestions, agreement = suggest(results)
     answer = LrRange(

@@ -68,6 +68,17 @@ def is_first() -> bool:
     return cluster is None or cluster.global_rank() == 0
 
 
+def require_alone(what: str) -> None:
+    """Refuse to do in each process of a cluster what wants but one.
+
+    Raises:
+        UserError: torchrun or SLURM has started several.
+    """
+    cluster = find_cluster()
+    if cluster and cluster.world_size() > 1:
+        raise UserError(f"{what} trains one run after the other, in one process; start it without torchrun or SLURM")
+
+
 @contextmanager
 def joined(cluster: ClusterEnvironment | None) -> Iterator[Place]:
     """Join the processes of a cluster, if there is one, and part from them again."""

@@ -68,8 +68,8 @@ def newest_state(folder: Path) -> tuple[Path, State] | None:
     return None
 
 
-def drop_old_states(folder: Path, *, keep: int, best: Path) -> None:
-    """Keep the newest states, `keep` of them, and the file `best`."""
+def drop_old_states(folder: Path, *, keep: int, best: Path | None) -> None:
+    """Keep the newest states, `keep` of them, and the file `best`, if there is one."""
     for path in sorted(folder.glob(PATTERN))[:-keep]:
         if path != best:
             path.unlink()
