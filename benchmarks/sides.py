@@ -13,6 +13,8 @@ import torch
 from published import make_published_step
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
+from cleanplate.data.opening import open_data
+from cleanplate.data.split import split_items
 from cleanplate.losses import Target, create_loss
 from cleanplate.models import create_model
 from cleanplate.models.ready import Normalise, ReadyModel
@@ -21,6 +23,7 @@ from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import arrange, choose_compute, keep_freed_memory
 from cleanplate.train.fit import train
 from cleanplate.train.run import Run
+from cleanplate.train.trial import Trial
 from cleanplate.weights import WeightsCard
 
 AS_WRITTEN = {"precision": "float32", "layout": "contiguous", "kernels": "plain"}
@@ -49,6 +52,26 @@ def make_step(
         with torch.autocast("cpu", torch.bfloat16, enabled=compute["precision"] == "bfloat16"):
             prediction = model(plate, frame)
         loss(prediction.float(), Target(mask, depth))["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def make_fixed(data: str, size: int, batch: int, compute: dict[str, str]) -> Callable[[], None]:
+    """Return the step of that training on one batch of it that stays: forwards, backwards and the optimiser alone."""
+    keep_freed_memory()
+    phases = f"phases=[{{size: {size}, epochs: 1, batch_size: {batch}}}]"
+    recipe = load_recipe("report-rmse-bce-dice", [phases, f"compute={json.dumps(compute)}"])
+    folder = open_data(data)
+    trial = Trial(recipe, folder, split_items(folder, recipe.split))
+    items = trial.task.augmented(trial.first(batch, recipe.phases[0]), 0)
+    optimizer = trial.task.configure_optimizers()  # that of the trial looks at the gradient first, as a training does
+
+    def step() -> None:
+        with trial.autocast:
+            loss = trial.task.losses(items)[1]["loss"]
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -106,6 +129,7 @@ TASKS: dict[str, Callable[..., Callable[[], object]]] = {
     "published": make_published_step,
     "memory": make_step,
     "epoch": make_epoch,
+    "fixed": make_fixed,
     "predict": make_predict,
 }
 
