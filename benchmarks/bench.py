@@ -115,7 +115,10 @@ def bench_epoch(data: Path) -> Row:
     size, batch = 96, BATCHES[96]
     compute = choose_compute(load_recipe("report-best"), torch.device("cpu"))
     fixed, real = [], []
-    with Side("epoch", str(data), size, batch, compute) as epoch, Side("fixed", str(data), size, batch, compute) as step:
+    with (
+        Side("epoch", str(data), size, batch, compute) as epoch,
+        Side("fixed", str(data), size, batch, compute) as step,
+    ):
         for _ in range(5):
             fixed.append(batch / statistics.mean(step.measure() for _ in range(EPOCH_STEPS)))
             real.append(batch / epoch.measure())
