@@ -62,6 +62,7 @@ def test_a_part_of_what_a_recipe_leaves_out_is_of_the_default_kind(tmp_path: Pat
         (PHASE + "schedule: {name: one-cycle, anneal: cos}", "my.yaml: schedule.anneal: .*'cosine' or 'linear'"),
         (PHASE + "split: {kind: held-out, shrae: 0.1}", "my.yaml: split.shrae: "),
         (PHASE + "lss: bce", "my.yaml: lss: .*`--print` shows the keys"),
+        ("extends: general\noptimizer: {lr: 0.0005}", "my.yaml: optimizer: .*'name'"),  # of which kind?
         (PHASE + "loss: mse", "my.yaml: loss: .*'rmse-bce-dice'"),
         (PHASE + "optimizer: {name: sgd, lr: .inf}", "my.yaml: optimizer.lr: .*finite"),
         (PHASE + "name: ../../elsewhere", "my.yaml: name: names the run's folder"),

@@ -82,7 +82,8 @@ def run_experiment(
         seeds: one training of each recipe for each; the experiment's own when None.
 
     Raises:
-        UserError: there is no such experiment, the data set is too small for it, or the folder holds another one.
+        UserError: there is no such experiment, the data set is too small for it, the folder holds another one, or
+            torchrun or SLURM has started several processes.
     """
     if name not in EXPERIMENTS:
         raise UserError(f"{name}: no such experiment; there are {', '.join(EXPERIMENTS)}")

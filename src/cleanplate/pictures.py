@@ -7,7 +7,6 @@ Arrays are `(H, W, 3)` uint8 RGB, `(H, W)` uint8 mask (255 foreground) and `(H, 
 import re
 import struct
 from collections.abc import Iterator
-from itertools import islice
 from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
@@ -224,10 +223,13 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def pictures_called(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the pictures in `folder` called `name`, one of each suffix, in small letters or in capitals."""
+    """Yield the pictures in `folder` called `name`, their suffix in small letters or in capitals."""
     for suffix in PICTURE_SUFFIXES:
-        spelt = (folder / f"{name}{letters}" for letters in (suffix, suffix.upper()))
-        yield from islice((path for path in spelt if path.exists()), 1)
+        small, capital = (folder / f"{name}{spelt}" for spelt in (suffix, suffix.upper()))
+        if small.exists():
+            yield small
+        if capital.exists() and not (small.exists() and small.samefile(capital)):  # one file where case does not count
+            yield capital
 
 
 def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -52,6 +52,7 @@ DAMAGES = {
     "mask of 0 and 1": (replace(MASK, BLOCK), MASK, "no value above 1 of 255"),
     "constant depth": (replace(DEPTH, np.full((64, 64), 9, np.uint16)), DEPTH, "same depth everywhere"),
     "two files of one name": (replace("bg_fg/bg001_fg001_01.png", np.zeros((64, 64, 3), np.uint8)), FRAME, "twice"),
+    "its suffix in capitals": (replace("bg_fg/bg001_fg001_01.JPG", np.zeros((64, 64, 3), np.uint8)), FRAME, "twice"),
     "broken line": (add("file_map.txt", "bg001\tbg001_fg001_09\n"), "file_map.txt", "line 49: expected four names"),
     "frame twice": (
         add("file_map.txt", "bg001\tbg001_fg001_01\tbg001_fg001_01_mask\t\n"),

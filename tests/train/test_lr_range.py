@@ -54,7 +54,9 @@ def test_a_batch_that_does_not_fit_is_named(scenes: Path, tmp_path: Path, monkey
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
     monkeypatch.setattr(Trial, "training_loss", fail)
-    with pytest.raises(UserError, match=r"small: phases.0: a batch of 8 at 32x32 does not fit in memory; lower its"):
+    with pytest.raises(
+        UserError, match=r"small: phases.0: a batch of 8 at 32x32 does not fit in memory; take smaller ones"
+    ):
         lr_range(RECIPE, scenes, sweeps=["1e-6:2e-6:3"], out=tmp_path / "range")
     assert not (tmp_path / "range").exists()
 

@@ -68,7 +68,7 @@ def compare(
     note: str = "",
     sections: Sequence[Section] = (),
 ) -> Comparison:
-    """Compare runs of one data set and one split; runs that differ in their seed alone count as one recipe.
+    """Compare runs of one data set, split and mismatch; runs that differ in their seed alone count as one recipe.
 
     Args:
         runs: run folders.
@@ -79,7 +79,7 @@ def compare(
         sections: further parts of the page, shown first.
 
     Raises:
-        UserError: a run is none or given twice, or they were trained on different data or splits.
+        UserError: a run is none or given twice, or they were trained on different data, splits or mismatches.
     """
     if not runs:
         raise UserError("give at least one run folder to compare")
@@ -227,9 +227,8 @@ def _number(value: float | None) -> str:
 
 def _differences(groups: Sequence[tuple[Group, list[Loaded]]]) -> Table:
     found = differing_keys([runs[0].recipe for _, runs in groups])
-    initial = [runs[0].initial for _, runs in groups]
-    if len(set(initial)) > 1:
-        found["--init"] = initial
+    if len({runs[0].initial for _, runs in groups}) > 1:
+        found["--init"] = [runs[0].environment.get("init") for _, runs in groups]
     rows = [
         [key, *("" if value is None else str(value) for value in values)]
         for key, values in found.items()

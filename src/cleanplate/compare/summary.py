@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from hashlib import sha256
 from itertools import accumulate, pairwise
 from math import isfinite
 from pathlib import Path
@@ -84,8 +85,8 @@ class Loaded:
         self.run = Run.open(path)
         self.recipe, self.environment = self.run.recipe(), self.run.environment()
         self.given = Given.recorded(self.environment)
-        self.initial: str | None = self.environment.get("init")
-        """The weights it was started from; None where they were drawn."""
+        self.initial = sha256(self.run.initial.read_bytes()).hexdigest() if self.run.initial.exists() else None
+        """Tells the weights it was started from; None where they were drawn."""
         self.rows = self.run.rows()
         if not self.rows:
             raise UserError(f"{path}: no epoch has ended yet, so there is nothing to compare; train it first")
@@ -131,7 +132,7 @@ def _count_parameters(model: str) -> int:
 
 
 def require_comparable(runs: Sequence[Loaded]) -> None:
-    """Refuse runs that were judged by different items.
+    """Refuse runs that were judged by different pictures.
 
     Raises:
         UserError: naming two of them, and what they differ in.

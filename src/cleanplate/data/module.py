@@ -69,9 +69,10 @@ class PhasedData(pl.LightningDataModule):
     def val_dataloader(self) -> list[BatchLoader]:
         """Return the validation batches, a loader for each part of the split."""
         rank, processes = self._place()
-        parts = self.split.parts.values()
-        # one that had none would not take part in adding up, and the others would wait for it
-        size = min(self.phase.batch_size, sum(map(len, parts)) // processes)
+        parts, size = self.split.parts.values(), self.phase.batch_size
+        if sum(-(-len(part) // size) for part in parts) < processes:
+            # one that had none would not take part in adding up, and the others would wait for it
+            size = sum(map(len, parts)) // processes
         loaders, dealt = [], 0
         for part in parts:
             batches = [part[start : start + size] for start in range(0, len(part), size)]

@@ -41,11 +41,13 @@ def load_recipe(name: Recipe | str | Path, settings: Sequence[str] = ()) -> Reci
         return name
     path = _find(name)
     content = _read_extended(path)
+    left_out = _KINDS.keys() - content.keys()
     for setting in settings:
         _apply(content, setting)
     content.setdefault("name", path.stem)
-    for key, (tag, *_) in _KINDS.items():
-        if isinstance(content.get(key), dict):  # a part of it alone is of the default kind
+    for key in left_out:
+        if isinstance(content.get(key), dict):  # `optimizer.lr=0.1` alone is of the kind that the recipe has by default
+            tag = _KINDS[key][0]
             content[key].setdefault(tag, getattr(Recipe.model_fields[key].default, tag))
     try:
         return Recipe.model_validate(content)

@@ -44,6 +44,7 @@ def begin_run(
     folder = given.open(recipe, packed=pack)
     _say_composition(recipe.composition, given, folder)
     split = split_items(folder, recipe.split)
+    require_enough(split, processes)
     make_packs(folder, recipe, split)
     if recipe.on_bad_item == "fail":
         require_readable(folder, split)
@@ -59,7 +60,6 @@ def begin_run(
         + ", ".join(f"{len(items)} {part}" for part, items in split.parts.items())
         + f" to validate by; run folder {new_run.path}"
     )
-    require_enough(split, processes)
     if processes > 1:
         _say_batches(recipe, split, processes)
     references = fit_references(folder, split.train, recipe.phases[-1].size, recipe.seed, skipped)

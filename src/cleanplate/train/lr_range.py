@@ -97,7 +97,7 @@ def lr_range(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise UserError(f"{recipe.name}: {describe_misfit(phase, 0, None)}; lower its batch_size") from None
+            raise UserError(f"{recipe.name}: {describe_misfit(phase, 0, None)}; take smaller ones") from None
         results.append(read_curve(sweep, curve))
     suggestions, agreement = suggest(results)
     answer = LrRange(

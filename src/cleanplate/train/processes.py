@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 
 def find_cluster() -> ClusterEnvironment | None:
-    """Return what torchrun or SLURM says of the processes it has started; None where there is but this one.
+    """Return what torchrun says of the processes it has started, be it one, or SLURM of its several; else None.
 
     Raises:
         UserError: SLURM was told the number of processes in a way that leaves their places open.
