@@ -17,7 +17,7 @@ import torch
 
 from cleanplate import Predictor, train
 from cleanplate.data.live import LiveComposition
-from cleanplate.data.mismatch import Mismatched
+from cleanplate.data.mismatch import CHANGES, Mismatched
 from cleanplate.data.source import BatchLoader
 from cleanplate.footage import evaluate_footage
 from cleanplate.metrics import iou
@@ -33,7 +33,7 @@ GROUP = 32
 
 def variants() -> dict[str, Mismatch]:
     everything = Mismatch.everything()
-    without = {f"without {name}": everything.model_copy(update={name: None}) for name in Mismatch.changes()}
+    without = {f"without {name}": everything.model_copy(update={name: None}) for name in CHANGES}
     return {"with all": everything, "with none": Mismatch(), **without}
 
 

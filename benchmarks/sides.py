@@ -19,6 +19,7 @@ from cleanplate.losses import Target, create_loss
 from cleanplate.models import create_model
 from cleanplate.models.ready import Normalise, ReadyModel
 from cleanplate.predict.torch_backend import TorchBackend
+from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import arrange, choose_compute, keep_freed_memory
 from cleanplate.train.fit import train
@@ -58,12 +59,16 @@ def make_step(
     return step
 
 
+def _epochs(size: int, batch: int, compute: dict[str, str]) -> Recipe:
+    """Return the recipe of two epochs, computed as chosen."""
+    phases = f"phases=[{{size: {size}, epochs: 2, batch_size: {batch}}}]"
+    return load_recipe("report-rmse-bce-dice", [phases, f"compute={json.dumps(compute)}"])
+
+
 def make_fixed(data: str, size: int, batch: int, compute: dict[str, str]) -> Callable[[], None]:
-    """Return the step of that training on one batch of it that stays: forwards, backwards and the optimiser alone."""
+    """Return the step of `make_epoch` on one batch of it that stays: forwards, backwards and the optimiser alone."""
     keep_freed_memory()
-    phases = f"phases=[{{size: {size}, epochs: 1, batch_size: {batch}}}]"
-    recipe = load_recipe("report-rmse-bce-dice", [phases, f"compute={json.dumps(compute)}"])
-    folder = open_data(data)
+    recipe, folder = _epochs(size, batch, compute), open_data(data)
     trial = Trial(recipe, folder, split_items(folder, recipe.split))
     items = trial.task.augmented(trial.first(batch, recipe.phases[0]), 0)
     optimizer = trial.task.configure_optimizers()  # that of the trial looks at the gradient first, as a training does
@@ -83,12 +88,12 @@ def make_epoch(data: str, size: int, batch: int, compute: dict[str, str]) -> Cal
 
     In the first one memory and kernels are new, as they are to the other side before it is measured.
     """
-    phases = f"phases=[{{size: {size}, epochs: 2, batch_size: {batch}}}]"
+    recipe = _epochs(size, batch, compute)
 
     def epoch() -> float:
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
-            train("report-rmse-bce-dice", data, run=run, settings=[phases, f"compute={json.dumps(compute)}"])
+            train(recipe, data, run=run)
             return batch / Run.open(run).rows()[-1]["items_per_second"]
 
     return epoch

@@ -100,7 +100,7 @@ def test_file_too_large_for_memory_is_refused(tmp_path: Path) -> None:
         read_file(tmp_path / "a", "missing")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a")
     with pytest.raises(UserError, match=r"a: cannot be read \(not a file\); give a file"):

@@ -223,12 +223,12 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def pictures_called(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the pictures in `folder` called `name`, their suffix in small letters or in capitals."""
-    for suffix in PICTURE_SUFFIXES:
-        small, capital = (folder / f"{name}{spelt}" for spelt in (suffix, suffix.upper()))
-        if small.exists():
-            yield small
-        if capital.exists() and not (small.exists() and small.samefile(capital)):  # one file where case does not count
+    """Yield the pictures in `folder` called `name`: suffixes in small letters first, since few have capitals."""
+    small = [folder / f"{name}{suffix}" for suffix in PICTURE_SUFFIXES]
+    yield from (path for path in small if path.exists())
+    for path, suffix in zip(small, PICTURE_SUFFIXES, strict=True):
+        capital = folder / f"{name}{suffix.upper()}"
+        if capital.exists() and not (path.exists() and path.samefile(capital)):  # one file where case does not count
             yield capital
 
 

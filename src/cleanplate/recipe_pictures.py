@@ -202,9 +202,4 @@ class Mismatch(Strict):
     @classmethod
     def everything(cls) -> "Mismatch":
         """Return all of them, each as it is by default."""
-        return cls.model_validate({key: {} for key in cls.changes()})
-
-    @classmethod
-    def changes(cls) -> list[str]:
-        """Return the names of the changes that there are."""
-        return [key for key in cls.model_fields if key != "share"]
+        return cls.model_validate({key: {} for key in cls.model_fields if key != "share"})

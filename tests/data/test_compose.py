@@ -150,14 +150,14 @@ def test_nothing_usable_is_the_users_to_mend(one_plate: Path, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["grey.png", "grey.PNG"])
+@pytest.mark.parametrize("label", ["grey.png", "grey.PNG"])
 def test_depth_in_a_cutout_is_the_plates_at_its_foot(
-    name: str, one_plate: Path, one_cutout: Path, tmp_path: Path
+    label: str, one_plate: Path, one_cutout: Path, tmp_path: Path
 ) -> None:
     ramp = np.arange(64, 0, -1, dtype=np.uint16)[:, None].repeat(64, 1) * 1000  # nearer towards the bottom
     (one_plate / "depth").mkdir()
     write_picture(one_plate / "depth" / "grey.png", ramp)
-    (one_plate / "depth" / "grey.png").rename(one_plate / "depth" / name)
+    (one_plate / "depth" / "grey.png").rename(one_plate / "depth" / label)
     compose(one_plate, one_cutout, tmp_path / "out", size=64, places=6, scale=(0.3, 0.6), workers=1)
     for line in (tmp_path / "out" / "bbox.txt").read_text().splitlines():
         name, *box = line.split("\t")

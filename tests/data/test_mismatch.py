@@ -25,7 +25,7 @@ from cleanplate.recipe_pictures import (
 )
 
 SIZE = 64
-NAMES = Mismatch.changes()
+NAMES = [key for key in Mismatch.model_fields if key != "share"]
 IN_FRAME_ALONE = ("camouflage", "white_balance", "gamma")
 SURE = {key: {"probability": 1} for key in NAMES}
 EVERYTHING = Mismatch.model_validate(SURE)

@@ -229,7 +229,7 @@ def test_batch_size_that_is_said_to_fit_does(scenes: Path, tmp_path: Path, memor
     assert resume(begun.path, take="file").epochs == 6
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory that is kept")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone keeps to a limit of a process's memory")
 def test_memory_that_really_ends_is_one_line_with_a_batch_that_fits(scenes: Path, tmp_path: Path) -> None:
     recipe = small_recipe(phases=(Phase(size=256, epochs=1, batch_size=16),))
     begin = (  # what is kept in holes counts against a limit of addresses

@@ -164,12 +164,12 @@ def group_by_recipe(runs: Sequence[Loaded]) -> list[tuple[Group, list[Loaded]]]:
 
     A second run of the same seed stands by itself: it adds nothing to the deviation over seeds.
     """
-    members: dict[tuple[str, int], list[Loaded]] = {}
+    members: dict[tuple[str, str | None, int], list[Loaded]] = {}
     for run in runs:
-        name, repeat = f"{run.recipe.model_copy(update={'seed': 0}).to_yaml()}init: {run.initial}", 0
-        while any(other.recipe.seed == run.recipe.seed for other in members.get((name, repeat), ())):
+        recipe, repeat = run.recipe.model_copy(update={"seed": 0}).to_yaml(), 0
+        while any(other.recipe.seed == run.recipe.seed for other in members.get((recipe, run.initial, repeat), ())):
             repeat += 1
-        members.setdefault((name, repeat), []).append(run)
+        members.setdefault((recipe, run.initial, repeat), []).append(run)
     names = [group[0].recipe.name for group in members.values()]
     groups = []
     for group in members.values():

@@ -30,6 +30,8 @@ from cleanplate.recipe_pictures import (
 
 FIRST_STREAM = 10
 """Of the random streams of an item; those of augmentation and composition have lower numbers."""
+SHARE_STREAM = 20
+"""After those of the ten changes; an eleventh is to have 21."""
 LEAST_MASK = 1e-3
 
 
@@ -192,8 +194,6 @@ CHANGES: dict[str, Change] = {
     "jpeg": _jpeg,
 }
 """In the order they happen in; each is a key of the recipe's `mismatch`."""
-SHARE_STREAM = 20
-"""After those of the ten changes; an eleventh is to have 21."""
 
 
 def _either(pair: Pair, rng: Draw, change: Callable[[np.ndarray], np.ndarray]) -> Pair:

@@ -169,7 +169,7 @@ def find_picture(folder: Path, name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    for path in pictures_called(folder, name):
+    if path := next(pictures_called(folder, name), None):
         return path
     raise UserError(f"{folder / name}: no such picture (looked for {', '.join(PICTURE_SUFFIXES)})")
 

@@ -64,7 +64,8 @@ class PhasedData(pl.LightningDataModule):
         steps = steps_per_epoch(len(order), size)
         shares = [np.array_split(order[n * size : (n + 1) * size], processes)[rank] for n in range(steps)]
         indices, done = np.concatenate(shares), batches_done(self.trainer) if self.trainer else 0
-        return self._load(indices, seed=self.recipe.seed, epoch=self.epoch, done=done)
+        batch_size = self.phase.batch_size
+        return self._load(indices, batch_size, seed=self.recipe.seed, epoch=self.epoch, done=done)
 
     def val_dataloader(self) -> list[BatchLoader]:
         """Return the validation batches, a loader for each part of the split."""
@@ -77,13 +78,13 @@ class PhasedData(pl.LightningDataModule):
         for part in parts:
             batches = [part[start : start + size] for start in range(0, len(part), size)]
             indices = np.concatenate([part[:0], *batches[(rank - dealt) % processes :: processes]])
-            loaders.append(self._load(indices, batch_size=size, may_lose_batches=True))
+            loaders.append(self._load(indices, size, may_lose_batches=True))
             dealt += len(batches)
         return loaders
 
     def read(self, items: Sequence[int]) -> Batch:
         """Return items at the current phase's size, as the validation has them."""
-        (batch,) = self._load(np.array(items), batch_size=len(items), workers=0)
+        (batch,) = self._load(np.array(items), len(items), workers=0)
         return batch
 
     def _place(self) -> tuple[int, int]:
@@ -93,11 +94,11 @@ class PhasedData(pl.LightningDataModule):
     def _load(
         self,
         indices: np.ndarray,
+        batch_size: int,
         *,
         seed: int | None = None,
         epoch: int = 0,
         done: int = 0,
-        batch_size: int | None = None,
         workers: int | None = None,
         may_lose_batches: bool = False,  # not in training, where Lightning counts on them
     ) -> BatchLoader:
@@ -105,7 +106,7 @@ class PhasedData(pl.LightningDataModule):
             self.source,
             indices,
             size=self.phase.size,
-            batch_size=batch_size or self.phase.batch_size,
+            batch_size=batch_size,
             seed=self.recipe.split.seed if seed is None else seed,
             epoch=epoch,
             workers=self.workers if workers is None else workers,

@@ -47,8 +47,8 @@ def load_recipe(name: Recipe | str | Path, settings: Sequence[str] = ()) -> Reci
     content.setdefault("name", path.stem)
     for key in left_out:
         if isinstance(content.get(key), dict):  # `optimizer.lr=0.1` alone is of the kind that the recipe has by default
-            tag = _KINDS[key][0]
-            content[key].setdefault(tag, getattr(Recipe.model_fields[key].default, tag))
+            field = Recipe.model_fields[key]
+            content[key].setdefault(field.discriminator, getattr(field.default, str(field.discriminator)))
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -120,11 +120,10 @@ def _apply(content: dict[str, Any], setting: str) -> None:
 
 
 _KINDS = {
-    "optimizer": ("name", "sgd", "adamw"),
-    "schedule": ("name", "constant", "plateau", "step", "one-cycle"),
-    "split": ("kind", "random", "held-out"),
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("constant", "plateau", "step", "one-cycle"),
+    "split": ("random", "held-out"),
 }
-"""Of each key that knows several kinds: what names the kind, and the kinds."""
 
 
 def _explain(error: ValidationError) -> str:
@@ -133,7 +132,7 @@ def _explain(error: ValidationError) -> str:
     keys: list[str] = []
     for step in map(str, fault["loc"]):
         # pydantic names the chosen kind of optimiser, schedule or split as if it were a key
-        if not keys or step not in _KINDS.get(keys[-1], ())[1:]:
+        if not keys or step not in _KINDS.get(keys[-1], ()):
             keys.append(step)
     mend = "; `--print` shows the keys there are" if fault["type"] == "extra_forbidden" else ""
     return ": ".join(filter(None, [".".join(keys), fault["msg"].removeprefix("Value error, ")])) + mend

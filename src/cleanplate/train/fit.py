@@ -109,7 +109,7 @@ def train(
     given = Given.of(data, plates, cutouts)
 
     def begin() -> Run:
-        planned, processes = Run.plan(run, recipe), _count(cluster, devices) or 1
+        planned, processes = Run.plan(run, recipe), _count(cluster, devices)
         return begin_run(planned, recipe, given, processes=processes, pack=pack, init=init)
 
     cluster = find_cluster()
@@ -191,23 +191,23 @@ def resume(
     given = Given.recorded(begun.environment()).moved(Given.named(data, plates, cutouts))
     cluster = find_cluster()
     with joined(cluster) as place:
-        found = by_the_first(place, lambda: _find_state(begun, given, take, _count(cluster, devices), pack))
+        found = by_the_first(place, lambda: _find_state(begun, given, take, cluster, devices, pack))
         if found.done:
             return _summary(begun, 0)
         return _train(place, begun, given, found.state, stretch, found.processes, pack)
 
 
-def _count(cluster: ClusterEnvironment | None, devices: int | None) -> int | None:
-    """Return the number of processes that are to train; None where nobody says.
+def _count(cluster: ClusterEnvironment | None, devices: int) -> int:
+    """Return the number of processes that are to train.
 
     Raises:
         UserError: they are to be started twice.
     """
-    if devices is not None and devices < 1:
+    if devices < 1:
         raise UserError(f"--devices {devices}: give 1 or more")
     if cluster is None:
         return devices
-    if devices is not None and devices > 1:
+    if devices > 1:
         raise UserError(
             f"--devices {devices}: torchrun or SLURM has started the processes already, "
             f"{cluster.world_size()} of them; leave it out"
@@ -225,12 +225,16 @@ class _Found(NamedTuple):
     """Whether nothing is left to train."""
 
 
-def _find_state(run: Run, given: Given, take: str | None, processes: int | None, pack: bool) -> _Found:
-    """Find the place to go on from, in as many processes as before where `processes` is None."""
+def _find_state(
+    run: Run, given: Given, take: str | None, cluster: ClusterEnvironment | None, devices: int | None, pack: bool
+) -> _Found:
+    """Find the place to go on from, in as many processes as it had last where nobody says."""
     begun_as = run.environment()
     path, state = newest_state(run.checkpoints) or (None, None)
-    if processes is None:
-        processes = state["processes"] if state else begun_as["devices"]
+    if devices is None:
+        last = state["processes"] if state else begun_as["devices"]
+        devices = 1 if cluster else last
+    processes = _count(cluster, devices)
     if state is not None:
         _settle_recipe(run, state, take)
     recipe = run.recipe()
