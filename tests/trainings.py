@@ -59,6 +59,14 @@ RECIPE = small_recipe(
 STEPS = 4 * 4 + 2 * 6
 """Of 26 training items."""
 
+TWO = small_recipe(
+    optimizer=Sgd(lr=0.1),
+    phases=(Phase(size=32, epochs=3, batch_size=4),),
+    augmentation=Augmentation(contrast=Contrast()),
+    previews=2,
+)
+"""What two processes train."""
+
 
 def send(*numbers: int) -> None:
     for number in numbers:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from trainings import RECIPE
+from trainings import RECIPE, TWO
 
 from cleanplate import train
 from cleanplate.models.masknet import MaskNet
@@ -54,3 +54,9 @@ def memory_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(MaskNet, "forward", full)
 
     return limit
+
+
+@pytest.fixture(scope="session")
+def pair(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of three epochs in two processes."""
+    return Path(train(TWO, scenes, run=tmp_path_factory.mktemp("pair") / "run", devices=2).run)
