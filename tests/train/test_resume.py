@@ -19,8 +19,9 @@ from trainings import RECIPE, STEPS, assert_same, back_to, equal_weights, read_r
 
 from cleanplate import Recipe, UserError, resume, train
 from cleanplate.recipe import Phase
-from cleanplate.train import engine
+from cleanplate.train import engine, record
 from cleanplate.train.display import Display
+from cleanplate.train.fit import train_seeds
 from cleanplate.train.run import best_row
 from cleanplate.train.state import read_state
 
@@ -81,6 +82,16 @@ def test_the_second_ctrl_c_stops_within_the_step_and_loses_nothing_else(
     assert states(run)[-1] == 6
     resume(run)
     assert_same(run, unbroken)
+
+
+def test_ctrl_c_at_the_end_of_a_training_stops_those_that_would_follow(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "draw_curves", lambda *_: send(signal.SIGINT))  # the last thing that a run writes
+    with pytest.raises(KeyboardInterrupt):
+        train_seeds(small_recipe(), scenes, [1, 2], run=tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run-seed-1"]
+    assert resume(tmp_path / "run-seed-1").epochs == 1
 
 
 @pytest.mark.parametrize("write", [1, 2, 3, 4, 5, 9])  # of files and folders: states, weights, figures

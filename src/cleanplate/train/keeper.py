@@ -95,10 +95,11 @@ class Keeper(Callback):
             raise self._stopped()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        """Save, and stop."""
+        """Save, and stop; after the last epoch where a signal asks for it, since another training may follow."""
         self._save(trainer)
         self.epochs_done += 1
-        if self._agree(trainer, self._wish()) == STOP and len(self.record.rows) < self.recipe.epochs:
+        wish, over = self._agree(trainer, self._wish()), len(self.record.rows) >= self.recipe.epochs
+        if wish == STOP and (not over or self.signal_number is not None):
             raise self._stopped()
 
     def on_exception(self, trainer: pl.Trainer, task: pl.LightningModule, exception: BaseException) -> None:
