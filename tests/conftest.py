@@ -11,9 +11,9 @@ import torch
 from scenes import PLAIN, write_scenes
 
 from cleanplate.data.compose import compose
+from cleanplate.device import bfloat16_is_faster
 from cleanplate.fused.build import load_kernels
 from cleanplate.pictures import write_picture
-from cleanplate.precision import bfloat16_is_faster
 from cleanplate.recipe import AdamW, Phase, Recipe
 from cleanplate.train.compute import _fastest
 from cleanplate.train.fit import train

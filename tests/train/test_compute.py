@@ -5,6 +5,7 @@ import torch
 from scenes import PLAIN
 from trainings import FUSED, small_recipe
 
+from cleanplate.device import pick_device
 from cleanplate.errors import UserError
 from cleanplate.fused.build import load_kernels
 from cleanplate.recipe import Compute
@@ -23,6 +24,14 @@ def tried(monkeypatch: pytest.MonkeyPatch, nothing_known: None) -> list[Compute]
 
     monkeypatch.setattr(compute, "_time_step", time_step)
     return tried
+
+
+@pytest.mark.parametrize(("found", "picked"), [(None, "cpu"), ("mps", "cpu"), ("cuda", "cuda")])
+def test_an_accelerator_is_taken_where_it_can_do_all_that_is_asked(
+    monkeypatch: pytest.MonkeyPatch, found: str | None, picked: str
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: found and torch.device(found))
+    assert pick_device() == torch.device(picked)
 
 
 @pytest.mark.parametrize("faster", [True, False])

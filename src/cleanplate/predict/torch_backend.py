@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cleanplate.device import bfloat16_is_faster, pick_device
 from cleanplate.models.blocks import lay_out, set_fused
 from cleanplate.models.ready import Normalise, ReadyModel
-from cleanplate.precision import bfloat16_is_faster
 from cleanplate.predict.packed import pack_weights
 from cleanplate.weights import WeightsCard, load_weights
 
@@ -25,7 +25,7 @@ class TorchBackend:
     """
 
     def __init__(self, model: ReadyModel, card: WeightsCard, exact: bool = False) -> None:
-        self.device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self.device = pick_device()
         self.model = model.to(self.device).eval()
         self.card = card
         if not exact:

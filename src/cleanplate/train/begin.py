@@ -10,6 +10,7 @@ from cleanplate.data.opening import Given
 from cleanplate.data.source import DataSet, skipped_by
 from cleanplate.data.split import Split, split_items
 from cleanplate.data.statistics import normalisation_of
+from cleanplate.device import pick_device
 from cleanplate.errors import UserError
 from cleanplate.losses import loss_needs_depth
 from cleanplate.models import Network
@@ -17,7 +18,7 @@ from cleanplate.progress import say
 from cleanplate.recipe import Recipe
 from cleanplate.recipe_pictures import Composition
 from cleanplate.references import fit_references
-from cleanplate.train.compute import choose_compute, keep_freed_memory, pick_device
+from cleanplate.train.compute import choose_compute, keep_freed_memory
 from cleanplate.train.packs import make_packs, require_readable
 from cleanplate.train.run import Run, describe_environment
 from cleanplate.weights import WeightsCard, find_weights, load_weights

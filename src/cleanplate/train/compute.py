@@ -9,11 +9,11 @@ from functools import cache
 import torch
 from torch import nn
 
+from cleanplate.device import bfloat16_is_faster
 from cleanplate.errors import UserError
 from cleanplate.fused.build import load_kernels
 from cleanplate.models import create_model
 from cleanplate.models.blocks import lay_out, set_fused
-from cleanplate.precision import bfloat16_is_faster
 from cleanplate.progress import say
 from cleanplate.recipe import Compute, Recipe
 
@@ -68,11 +68,6 @@ def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
         candidates = [candidate for candidate in candidates if candidate.precision == "float32"]
     size = min(TRIAL_SIZE, max(phase.size for phase in recipe.phases))
     return _choices(_fastest(recipe.model, size, device, tuple(candidates)))
-
-
-def pick_device() -> torch.device:
-    """Return the machine's accelerator, or the CPU."""
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
 def arrange(model: nn.Module, compute: Mapping[str, str]) -> nn.Module:

@@ -14,9 +14,10 @@ from cleanplate.data.module import steps_per_epoch
 from cleanplate.data.source import Batch, BatchLoader, DataSet, shuffled, skipped_by
 from cleanplate.data.split import Split
 from cleanplate.data.statistics import normalisation_of
+from cleanplate.device import pick_device
 from cleanplate.errors import UserError
 from cleanplate.recipe import Phase, Recipe
-from cleanplate.train.compute import arrange, choose_compute, pick_device
+from cleanplate.train.compute import arrange, choose_compute
 from cleanplate.train.task import CleanplateTask
 
 
