@@ -1,4 +1,4 @@
-"""What each mismatch brings: trainings without one of them, judged by pictures with all of them, and by footage.
+"""What each mismatch brings: trainings without one of them, judged by pictures with all and with none, and by footage.
 
     python benchmarks/ablation.py --plates rooms --cutouts people --judge-plates other_rooms --judge-cutouts others \
         --footage lawn corridor --seeds 1 2 --json ablation.json
@@ -34,7 +34,8 @@ GROUP = 32
 def variants() -> dict[str, Mismatch]:
     everything = Mismatch.everything()
     without = {f"without {name}": everything.model_copy(update={name: None}) for name in CHANGES}
-    return {"with all": everything, "with none": Mismatch(), **without}
+    half = everything.model_copy(update={"share": 0.5})
+    return {"with all": everything, "with all, half of the items": half, "with none": Mismatch(), **without}
 
 
 def trained(recipe: Recipe, options: argparse.Namespace, run: Path) -> Path:
@@ -45,11 +46,10 @@ def trained(recipe: Recipe, options: argparse.Namespace, run: Path) -> Path:
     return run
 
 
-def composed_iou(run: Path, judge: LiveComposition, size: int) -> float:
-    """Return the mean IoU on items of the judge with every mismatch, at `size`."""
+def composed_iou(run: Path, judge: LiveComposition, mismatch: Mismatch, size: int) -> float:
+    """Return the mean IoU on items of the judge with a mismatch, at `size`."""
     backend, scores = Predictor.load(run, size, exact=True).backend, []
-    mismatched = Mismatched(judge, Mismatch.everything())
-    for batch in BatchLoader(mismatched, np.arange(len(judge)), size=size, batch_size=GROUP, seed=1):
+    for batch in BatchLoader(Mismatched(judge, mismatch), np.arange(len(judge)), size=size, batch_size=GROUP, seed=1):
         plates, frames = (pictures.permute(0, 2, 3, 1).numpy() for pictures in (batch.plate, batch.frame))
         found, _ = backend(backend.keep_plates(plates), frames)
         scores += iou(torch.from_numpy(found)[:, None], batch.mask).tolist()
@@ -82,8 +82,10 @@ def main() -> None:
     for name, settings in variants().items():
         for seed in options.seeds:
             recipe = base.model_copy(update={"mismatch": settings, "seed": seed})
-            run = trained(recipe, options, options.out / f"{name.replace(' ', '-')}-seed-{seed}")
-            row = {"trained": name, "seed": seed, "composed": round(composed_iou(run, judge, options.size), 4)}
+            run = trained(recipe, options, options.out / f"{name.replace(',', '').replace(' ', '-')}-seed-{seed}")
+            row = {"trained": name, "seed": seed}
+            for judged, mismatch in (("mismatched", Mismatch.everything()), ("agreeing", Mismatch())):
+                row[judged] = round(composed_iou(run, judge, mismatch, options.size), 4)
             if options.footage:
                 row["footage"] = round(evaluate_footage(run, options.footage).mean["iou"] or 0.0, 4)
             rows.append(row)
