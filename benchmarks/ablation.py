@@ -96,7 +96,11 @@ def main() -> None:
     print("| trained | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
     for name in variants():
         own = [row for row in rows if row["trained"] == name]
-        print(f"| {name} | " + " | ".join(f"{mean(row[key] for row in own):.3f}" for key in columns) + " |")
+        cells = []
+        for key in columns:
+            values = [row[key] for row in own]
+            cells.append(f"{mean(values):.3f} ({', '.join(f'{value:.3f}' for value in values)})")
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ SHAPES = (1, 64, 56, 56), (64, 64, 3, 3)
 
 
 def pick_device() -> torch.device:
-    """Return the machine's accelerator, or the CPU: there also for Apple's, which has no float64 to sum metrics in."""
+    """Return the machine's accelerator, or the CPU; Apple's is not taken, which has no float64 to sum metrics in."""
     device = torch.accelerator.current_accelerator()
     return torch.device("cpu") if device is None or device.type == "mps" else device
 

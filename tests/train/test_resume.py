@@ -88,7 +88,7 @@ def test_ctrl_c_at_the_end_of_a_training_stops_those_that_would_follow(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record, "draw_curves", lambda *_: send(signal.SIGINT))  # the last thing that a run writes
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="all epochs are done"):
         train_seeds(small_recipe(), scenes, [1, 2], run=tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run-seed-1"]
     assert resume(tmp_path / "run-seed-1").epochs == 1

@@ -267,7 +267,8 @@ def _train(
         else:
             train_run(place, *arguments)
     except Stopped as stop:
-        go_on = f"go on with `cleanplate train --resume {run.path}`"
+        over = len(run.rows()) >= run.recipe().epochs
+        go_on = "all epochs are done" if over else f"go on with `cleanplate train --resume {run.path}`"
         if stop.signal_number == signal.SIGINT:
             raise KeyboardInterrupt(go_on) from None
         if place.rank == 0:

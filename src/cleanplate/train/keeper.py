@@ -20,7 +20,8 @@ from cleanplate.train.task import CleanplateTask
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; what ends a process politely; what SLURM warns with (`--signal=USR1@120`)."""
-NOTHING, SAVE, STOP = range(3)
+NOTHING, SAVE, STOP, QUIT = range(4)
+"""What is wished for; to quit is to stop where this training is over too, since another may follow."""
 
 
 class Stopped(Exception):  # noqa: N818  (no error)
@@ -80,7 +81,7 @@ class Keeper(Callback):
         wish = self._agree(trainer, self._wish())
         if wish and batch_idx + 1 < trainer.num_training_batches:
             self._save(trainer)
-            if wish == STOP:
+            if wish >= STOP:
                 raise self._stopped()
 
     def on_validation_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
@@ -91,15 +92,14 @@ class Keeper(Callback):
         self, trainer: pl.Trainer, task: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Stop; the state is that from before the validation."""
-        if self._wish() == STOP:
+        if self._wish() >= STOP:
             raise self._stopped()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        """Save, and stop; after the last epoch where a signal asks for it, since another training may follow."""
+        """Save, and stop."""
         self._save(trainer)
         self.epochs_done += 1
-        wish, over = self._agree(trainer, self._wish()), len(self.record.rows) >= self.recipe.epochs
-        if wish == STOP and (not over or self.signal_number is not None):
+        if self._agree(trainer, self._wish()) >= (STOP if len(self.record.rows) < self.recipe.epochs else QUIT):
             raise self._stopped()
 
     def on_exception(self, trainer: pl.Trainer, task: pl.LightningModule, exception: BaseException) -> None:
@@ -111,7 +111,9 @@ class Keeper(Callback):
             self._save(trainer)
 
     def _wish(self) -> int:
-        if self.signal_number is not None or (self.stop_at is not None and time.monotonic() >= self.stop_at):
+        if self.signal_number is not None:
+            return QUIT
+        if self.stop_at is not None and time.monotonic() >= self.stop_at:
             return STOP
         if self.epochs_now is not None and self.epochs_done >= self.epochs_now:
             return STOP
