@@ -6,7 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +26,22 @@ def process(*arguments: str | Path, limit: int | None = None) -> subprocess.Comp
         text=True,
         timeout=120,
         preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) if limit else None,
+    )
+
+
+def start(
+    *arguments: str | Path, command: Sequence[str] = ("-m", "cleanplate"), **environment: str
+) -> subprocess.Popen[str]:
+    """Start `cleanplate`, or another command of Python's, in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, *command, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        # As in a terminal: tests that run in the background of a shell inherit a SIGINT that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -56,16 +72,7 @@ def interrupt_when(
 
     As a terminal does, the signal goes to every process of the command, or to the first `alone`.
     """
-    command = [sys.executable, "-m", "cleanplate", *map(str, arguments)]
-    child = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # As in a terminal: tests that run in the background of a shell inherit a SIGINT that is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    child = start(*arguments)
     while child.poll() is None and not ready():
         with suppress(subprocess.TimeoutExpired):
             child.wait(0.02)

@@ -1,10 +1,7 @@
-"""Work done in processes of its own: a command, or two at once as training on two devices does it."""
+"""Work done in two processes at once, as training on two devices does it."""
 
 import multiprocessing
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,17 +31,3 @@ def _run(rank: int, work: Callable[[int], Any], folder: Path) -> None:
     # Who left first would close a connection that the other may still use.
     store.wait(["0 is done", "1 is done"], PATIENCE)
     torch.distributed.destroy_process_group()
-
-
-def start(
-    *arguments: str | Path, command: Sequence[str] = ("-m", "cleanplate"), **environment: str
-) -> subprocess.Popen[str]:
-    """Start `cleanplate`, or another command of Python's, in a session of its own."""
-    return subprocess.Popen(
-        [sys.executable, *command, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-    )

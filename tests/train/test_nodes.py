@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from chaos import differences
+from commands import start
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
-from processes import start
 from trainings import TWO
 
 from cleanplate import UserError, train

@@ -10,7 +10,7 @@ from multiprocessing.popen_forkserver import Popen
 from pathlib import Path
 
 import pytest
-from processes import start
+from commands import start
 from scenes import write_scenes
 from trainings import TWO
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 from chaos import differences
+from commands import start
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from processes import start
 from trainings import TWO, parameters, read_rows, small_recipe
 
 from cleanplate import Recipe, UserError, resume, train
