@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from trainings import FUSED, small_recipe
 
-from cleanplate.fused import build, can_fuse, double_and_join, keep_and_pool, relu_norm
+from cleanplate.fused import build, can_fuse, convolve, double_and_join, keep_and_pool, relu_norm
 from cleanplate.fused.build import load_kernels
 from cleanplate.losses import Target, create_loss
 from cleanplate.models import MODELS, create_model
@@ -57,6 +57,26 @@ def of_any_width(
     """Kernels as processors with registers of so many floats have them."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, f"-DLANES={request.param}"))
+
+
+@given(n=st.integers(1, 3), channels=st.integers(1, 20), height=sides, width=sides, out=st.integers(1, 9))
+@settings(max_examples=30, deadline=None)
+def test_convolving_few_pixels_is_torchs_convolution(n: int, channels: int, height: int, width: int, out: int) -> None:
+    conv = nn.Conv2d(channels, out, kernel_size=3, padding=1).double()
+    x = values(n, channels, height, width, seed=8)
+    of_product = gradients(lambda x, *_: (convolve(x, conv),), x, conv.weight, conv.bias)
+    assert_equal(of_product, gradients(lambda x, *_: (conv(x),), x, conv.weight, conv.bias))
+
+
+def test_convolving_few_pixels_follows_autocast() -> None:
+    conv, x = nn.Conv2d(4, 8, kernel_size=3, padding=1), torch.rand(2, 4, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        few, plain = convolve(x, conv), conv(x)
+    assert few.dtype == torch.bfloat16
+    assert torch.equal(few, plain)
+    few.float().sum().backward()
+    assert conv.weight.grad is not None
+    assert conv.weight.grad.dtype == torch.float32
 
 
 @needs_kernels

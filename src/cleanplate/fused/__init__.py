@@ -2,26 +2,46 @@
 
 On a CPU much of a step goes by in reading and writing pictures between the convolutions. Here ReLU, batch norm and the
 addition of a shortcut are two passes instead of nine, and bilinear doubling and concatenation one instead of two; so
-are their ways back. Works on float32, float64 and bfloat16, channels last.
+are their ways back. Works on float32, float64 and bfloat16, channels last. Convolutions are torch's own, but where a
+batch has few pixels the gradient of the weights, which it is slow at, is a product of matrices.
 """
 
 import ctypes
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input
 
 from cleanplate.fused.build import load_kernels
 
 LANES = 16
 """Channels that the widest registers take at a time; the kernels want a multiple of it."""
+FEW_PIXELS = 2048
+"""Of a batch, at most: with more of them the gradient of a convolution's weights takes as long either way."""
 _NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float64: "float64"}
 
 
 def can_fuse(x: Tensor) -> bool:
     """Tell whether there are kernels for such pictures, `(B, C, H, W)`, here."""
     return x.device.type == "cpu" and x.shape[1] % LANES == 0 and x.dtype in _NAMES and load_kernels() is not None
+
+
+def convolve(x: Tensor, conv: nn.Module) -> Tensor:
+    """Return `conv(x)`, for training.
+
+    Args:
+        x: `(B, C, H, W)`.
+        conv: 3x3, with a padding of 1 and a bias.
+    """
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None  # as in every convolution of ours
+    if x.numel() > FEW_PIXELS * x.shape[1]:
+        return conv(x)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    return _Convolve.apply(x.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype))
 
 
 def relu_norm(x: Tensor, norm: nn.Module, shortcut: Tensor | None = None) -> Tensor:
@@ -69,6 +89,22 @@ def keep_and_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     if not torch.is_grad_enabled():
         return x, _pool(_channels_last(x))  # what goes through a Function comes out with other strides when B is 1
     return _KeepAndPool.apply(x)
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias, padding=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        gradient = _channels_last(gradient)
+        rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
+        of_weight = (rows.T @ _neighbours(x)).view(-1, 3, 3, x.shape[1]).permute(0, 3, 1, 2)
+        return conv2d_input(x.shape, weight, gradient, padding=1), of_weight, rows.sum(0)
 
 
 class _ReluNorm(torch.autograd.Function):
@@ -133,6 +169,12 @@ class _KeepAndPool(torch.autograd.Function):
         out = torch.empty_like(x)
         _run("pool_backward", x, of_kept, stride, _channels_last(of_pooled), out, n, height, width, channels)
         return out
+
+
+def _neighbours(x: Tensor) -> Tensor:
+    """Return a row for each pixel, the 3x3 around it, `(B * H * W, 9 * C)`; 0 beyond the border."""
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    return padded.unfold(1, 3, 1).unfold(2, 3, 1).permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)
 
 
 def _pool(x: Tensor) -> Tensor:

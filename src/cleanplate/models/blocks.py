@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cleanplate.errors import UserError
-from cleanplate.fused import can_fuse, double_and_join, keep_and_pool, relu_norm
+from cleanplate.fused import can_fuse, convolve, double_and_join, keep_and_pool, relu_norm
 from cleanplate.pictures import require_multiple
 
 
@@ -106,7 +106,7 @@ class ConvReluNorm(Fusable, nn.Sequential):
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Return the features, `shortcut` added where it is given."""
         conv, relu, norm = self[0], self[1], self[2]
-        x = conv(x)
+        x = convolve(x, conv) if self.training and self.fuses(x) else conv(x)
         if self.fuses(x):
             return relu_norm(x, norm, shortcut)
         x = norm(relu(x))
