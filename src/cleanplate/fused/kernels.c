@@ -4,6 +4,9 @@
  * compilers' own extension (GCC, Clang), so one source serves every processor. Sums go block by block, then in double,
  * thread by thread in order: with the same number of threads they are the same to the last bit.
  */
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
@@ -31,13 +34,19 @@ typedef int64_t signed_longs __attribute__((vector_size(LANES * 8), aligned(8)))
 typedef float floats __attribute__((vector_size(LANES * 4), aligned(4)));
 typedef double doubles __attribute__((vector_size(LANES * 8), aligned(8)));
 
-static inline floats load_bfloat16(const bfloat16 *from) {
-    return (floats)(__builtin_convertvector(*(const halves *)from, words) << 16);
-}
+#if defined(__AVX512F__) && LANES == 16 /* one instruction each, where GCC 12 makes four of the same conversions below */
+static inline words widen(halves from) { return (words)_mm512_cvtepu16_epi32((__m256i)from); }
+static inline halves narrow(words from) { return (halves)_mm512_cvtepi32_epi16((__m512i)from); }
+#else
+static inline words widen(halves from) { return __builtin_convertvector(from, words); }
+static inline halves narrow(words from) { return __builtin_convertvector(from, halves); }
+#endif
+
+static inline floats load_bfloat16(const bfloat16 *from) { return (floats)(widen(*(const halves *)from) << 16); }
 
 static inline void store_bfloat16(bfloat16 *to, floats value) { /* rounds to nearest, ties to even */
     words bits = (words)value;
-    *(halves *)to = __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, halves);
+    *(halves *)to = narrow((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 static inline floats load_float32(const float *from) { return *(const floats *)from; }
