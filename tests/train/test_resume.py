@@ -165,7 +165,7 @@ def test_stretches_that_are_none_are_refused(options: Any, words: str, scenes: P
 
 def test_kills_at_random_moments_leave_no_trace(scenes: Path, tmp_path: Path) -> None:
     recipe = chaos_recipe("masknet").model_copy(update={"checkpoint_minutes": 0.1 / 60})
-    found = kill_often(recipe, scenes, tmp_path, kills=8, longest=3, seed=1)
+    found = kill_often(recipe, scenes, tmp_path, kills=8, seed=1)
     assert found.kills == 8
     assert found.finished_runs >= 1
     assert found.differing == []
