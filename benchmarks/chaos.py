@@ -55,7 +55,7 @@ def small_recipe(model: str = "dsresnet") -> Recipe:
     )
 
 
-def kill_often(recipe: Recipe, data: Path, folder: Path, *, kills: int, seed: int, runs: int | None = None) -> Chaos:
+def kill_often(recipe: Recipe, data: Path, folder: Path, *, kills: int, seed: int) -> Chaos:
     """Train once in peace, then with kills: a process lives at most half as long as that took.
 
     Args:
@@ -64,7 +64,6 @@ def kill_often(recipe: Recipe, data: Path, folder: Path, *, kills: int, seed: in
         folder: where the runs go.
         kills: how many there are.
         seed: of the moments.
-        runs: leave off after so many broken runs are done, even if kills are left.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["cleanplate.train.fit"])
@@ -75,7 +74,7 @@ def kill_often(recipe: Recipe, data: Path, folder: Path, *, kills: int, seed: in
     longest = _lasted(whole) / 2
     if whole.exitcode:
         raise SystemExit("the training fails without any kill")
-    while found.kills < kills and (runs is None or found.finished_runs < runs):
+    while found.kills < kills:
         process = context.Process(target=_train_or_go_on, args=(recipe, data, broken))
         process.start()
         process.join(moments.uniform(0, longest))
