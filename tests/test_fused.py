@@ -54,7 +54,8 @@ def plain_relu_norm(x: Tensor, norm: nn.BatchNorm2d, shortcut: Tensor | None) ->
 def of_any_width(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nothing_known: None
 ) -> None:
-    """Kernels as processors with registers of so many floats have them."""
+    """All kernels, as processors with registers of so many floats have them."""
+    monkeypatch.setattr("cleanplate.fused.SUMS_WEIGHTS", True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, f"-DLANES={request.param}"))
 
@@ -66,6 +67,35 @@ def test_convolving_few_pixels_is_torchs_convolution(n: int, channels: int, heig
     x = values(n, channels, height, width, seed=8)
     of_product = gradients(lambda x, *_: (convolve(x, conv),), x, conv.weight, conv.bias)
     assert_equal(of_product, gradients(lambda x, *_: (conv(x),), x, conv.weight, conv.bias))
+
+
+@needs_kernels
+@given(n=st.integers(1, 3), groups=st.integers(1, 2), height=sides, width=sides, out=st.integers(1, 2))
+@settings(max_examples=30, deadline=None)
+def test_the_kernel_of_the_weights_gradient_is_torchs(n: int, groups: int, height: int, width: int, out: int) -> None:
+    conv = nn.Conv2d(16 * groups, 16 * out, kernel_size=3, padding=1).double()
+    x = values(n, 16 * groups, height, width, seed=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cleanplate.fused.FEW_PIXELS", 0)
+        patch.setattr("cleanplate.fused.SUMS_WEIGHTS", True)
+        of_kernel = gradients(lambda x, *_: (convolve(x, conv),), x, conv.weight, conv.bias)
+    assert_equal(of_kernel, gradients(lambda x, *_: (conv(x),), x, conv.weight, conv.bias))
+
+
+@needs_kernels
+@pytest.mark.parametrize(("channels", "out", "autocast"), [(12, 16, False), (16, 20, False), (16, 16, True)])
+def test_what_the_kernel_cannot_do_is_left_to_torch(
+    channels: int, out: int, autocast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cleanplate.fused.FEW_PIXELS", 0)
+    monkeypatch.setattr("cleanplate.fused.SUMS_WEIGHTS", True)
+    conv, x = nn.Conv2d(channels, out, kernel_size=3, padding=1), torch.rand(2, channels, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        ours, theirs = (
+            torch.autograd.grad(result.float().sum(), (x, *conv.parameters()))
+            for result in (convolve(x, conv), conv(x))
+        )
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_convolving_few_pixels_follows_autocast() -> None:

@@ -2,8 +2,8 @@
 
 On a CPU much of a step goes by in reading and writing pictures between the convolutions. Here ReLU, batch norm and the
 addition of a shortcut are two passes instead of nine, and bilinear doubling and concatenation one instead of two; so
-are their ways back. Works on float32, float64 and bfloat16, channels last. Convolutions are torch's own, but where a
-batch has few pixels the gradient of the weights, which it is slow at, is a product of matrices.
+are their ways back. Works on float32, float64 and bfloat16, channels last. Convolutions are torch's own, but for the
+gradient of the weights where it is slow at that: of few pixels, and of many on a processor without AVX-512.
 """
 
 import ctypes
@@ -20,7 +20,9 @@ from cleanplate.fused.build import load_kernels
 LANES = 16
 """Channels that the widest registers take at a time; the kernels want a multiple of it."""
 FEW_PIXELS = 2048
-"""Of a batch, at most: with more of them the gradient of a convolution's weights takes as long either way."""
+"""Of a batch, at most: so far the gradient of a convolution's weights is quickest as a product of matrices."""
+SUMS_WEIGHTS = torch.backends.cpu.get_cpu_capability() == "AVX2"
+"""Beyond that, a kernel is quicker than torch on such a processor, which computes in float32."""
 _NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -38,9 +40,10 @@ def convolve(x: Tensor, conv: nn.Module) -> Tensor:
     """
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None  # as in every convolution of ours
-    if x.numel() > FEW_PIXELS * x.shape[1]:
-        return conv(x)
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    by_kernel = SUMS_WEIGHTS and dtype != torch.bfloat16 and can_fuse(x) and conv.out_channels % LANES == 0
+    if not by_kernel and not _has_few_pixels(x):
+        return conv(x)
     return _Convolve.apply(x.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype))
 
 
@@ -101,9 +104,13 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        gradient = _channels_last(gradient)
+        x, gradient = _channels_last(x), _channels_last(gradient)
         rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
-        of_weight = (rows.T @ _neighbours(x)).view(-1, 3, 3, x.shape[1]).permute(0, 3, 1, 2)
+        if _has_few_pixels(x):
+            of_weight = (rows.T @ _neighbours(x)).view(-1, 3, 3, x.shape[1]).permute(0, 3, 1, 2)
+        else:
+            of_weight, (n, channels, height, width) = _empty(weight, *weight.shape), x.shape
+            _run("weights_gradient", x, gradient, of_weight, n, height, width, channels, len(weight))
         return conv2d_input(x.shape, weight, gradient, padding=1), of_weight, rows.sum(0)
 
 
@@ -169,6 +176,10 @@ class _KeepAndPool(torch.autograd.Function):
         out = torch.empty_like(x)
         _run("pool_backward", x, of_kept, stride, _channels_last(of_pooled), out, n, height, width, channels)
         return out
+
+
+def _has_few_pixels(x: Tensor) -> bool:
+    return x.numel() <= FEW_PIXELS * x.shape[1]
 
 
 def _neighbours(x: Tensor) -> Tensor:

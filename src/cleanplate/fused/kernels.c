@@ -25,6 +25,7 @@
 #define LANES 4
 #endif
 #define BLOCK 128 /* rows whose sums stay in registers */
+#define TOGETHER 4 /* channels of a convolution's result that are worked on at a time */
 
 typedef uint16_t bfloat16;
 typedef uint16_t halves __attribute__((vector_size(LANES * 2), aligned(2)));
@@ -77,6 +78,7 @@ static void merge(double *sums, long channels) {
 #define WIDE float
 #define VECTOR floats
 #define BITS signed_words
+#include "weights.inc"
 #include "kernels.inc"
 
 #define TYPE float64
@@ -84,4 +86,5 @@ static void merge(double *sums, long channels) {
 #define WIDE double
 #define VECTOR doubles
 #define BITS signed_longs
+#include "weights.inc"
 #include "kernels.inc"
