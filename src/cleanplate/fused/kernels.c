@@ -2,7 +2,8 @@
  *
  * Each pass is compiled once a number type: kernels.inc is included with its names and conversions. Vectors are the
  * compilers' own extension (GCC, Clang), so one source serves every processor. Sums go block by block, then in double,
- * thread by thread in order: with the same number of threads they are the same to the last bit.
+ * thread by thread in order: with the same number of threads they are the same to the last bit. weights.inc, which has the
+ * one sum of a convolution's that torch is slow at, stays in its own numbers, as torch does.
  */
 #ifdef __AVX512F__
 #include <immintrin.h>
