@@ -104,13 +104,13 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        x, gradient = _channels_last(x), _channels_last(gradient)
+        gradient = _channels_last(gradient)
         rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
         if _has_few_pixels(x):
             of_weight = (rows.T @ _neighbours(x)).view(-1, 3, 3, x.shape[1]).permute(0, 3, 1, 2)
         else:
             of_weight, (n, channels, height, width) = _empty(weight, *weight.shape), x.shape
-            _run("weights_gradient", x, gradient, of_weight, n, height, width, channels, len(weight))
+            _run("weights_gradient", _channels_last(x), gradient, of_weight, n, height, width, channels, len(weight))
         return conv2d_input(x.shape, weight, gradient, padding=1), of_weight, rows.sum(0)
 
 
