@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cleanplate.data.augment import augment
+from cleanplate.data.augment import augment_
 from cleanplate.data.modest import FIELDS, FOLDERS, ModestFolder
 from cleanplate.data.opening import open_data
 from cleanplate.data.packing import pack
@@ -110,8 +110,8 @@ def packed_batches(folder: Path) -> Iterator[int]:
         for start in range(0, len(order), BATCH):
             batch = data.batch(order[start : start + BATCH].tolist(), SIZE, 1, epoch).as_float()
             indices = batch.indices.tolist()
-            plate, frame = augment(batch.plate, batch.frame, augmentation, seed=1, epoch=epoch, indices=indices)
-            normalise_plate(plate), normalise_frame(frame)
+            augment_(batch.plate, batch.frame, augmentation, seed=1, epoch=epoch, indices=indices)
+            normalise_plate(batch.plate), normalise_frame(batch.frame)
             yield len(indices)
         epoch += 1
 

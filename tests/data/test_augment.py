@@ -1,3 +1,5 @@
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cleanplate.data.augment import augment, flip
+from cleanplate.data.augment import augment_, flip
 from cleanplate.data.source import Batch
 from cleanplate.recipe import Augmentation, Contrast, HorizontalFlip, HueSaturationValue
 
@@ -15,6 +17,13 @@ BOTH = Augmentation(hue_saturation_value=HueSaturationValue(), contrast=Contrast
 
 def pictures(count: int, seed: int = 0) -> Tensor:
     return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def augment(plate: Tensor, frame: Tensor, settings: Augmentation, **draw: Any) -> tuple[Tensor, Tensor]:
+    """What `augment_` makes of copies of plates and frames."""
+    plate, frame = plate.clone(), frame.clone()
+    augment_(plate, frame, settings, **draw)
+    return plate, frame
 
 
 def shifted(pictures: Tensor, *, hue: float = 0, saturation: float = 0, value: float = 0, seed: int = 1) -> Tensor:
@@ -63,10 +72,8 @@ def test_a_processor_and_an_accelerator_change_pictures_alike(layout: torch.memo
         contrast=Contrast(probability=0.5, limit=0.5),
     )
     plate = pictures(64).contiguous(memory_format=layout)
-    kept = plate.clone()
     changed = augment(plate, plate, settings, seed=1, epoch=0, indices=range(64))[0]
     exact = augment(plate.double(), plate.double(), settings, seed=1, epoch=0, indices=range(64))[0]  # by the other way
-    assert torch.equal(plate, kept)
     assert changed.stride() == plate.stride()
     assert torch.allclose(changed.double(), exact, atol=2e-5)
 

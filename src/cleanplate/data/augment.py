@@ -23,34 +23,32 @@ def flip(batch: Batch, settings: HorizontalFlip | None, *, seed: int, epoch: int
     return batch._replace(plate=plate, frame=frame, mask=mask, depth=depth, valid=valid)
 
 
-def augment(
+def augment_(
     plate: Tensor, frame: Tensor, settings: Augmentation, *, seed: int, epoch: int, indices: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Change the colours of plates and frames at random, each by its own draw.
+) -> None:
+    """Change the colours of plates and frames in place and at random, each by its own draw.
 
     Every draw depends on nothing but (seed, epoch, item), so neither order nor batch size matters.
 
     Args:
-        plate: `(B, 3, H, W)` RGB, 0 to 1.
+        plate: `(B, 3, H, W)` RGB, 0 to 1, as it is afterwards.
         frame: as plate.
         settings: what is changed, and how far.
         seed: of the run.
         epoch: from 0.
         indices: the items' numbers.
-
-    Returns:
-        Plates and frames, 0 to 1.
     """
     if not settings.hue_saturation_value and not settings.contrast:
-        return plate, frame
+        return
     draws = [np.random.default_rng([seed, epoch, index]).random((2, 6)) for index in indices]
     both = torch.as_tensor(np.stack(draws), dtype=plate.dtype, device=plate.device)
     one_by_one = plate.device.type == "cpu" and plate.dtype == torch.float32
     change = _change_one_by_one if one_by_one else _change_together
-    return change(plate, both[:, 0], settings), change(frame, both[:, 1], settings)
+    change(plate, both[:, 0], settings)
+    change(frame, both[:, 1], settings)
 
 
-def _change_together(pictures: Tensor, draw: Tensor, settings: Augmentation) -> Tensor:
+def _change_together(pictures: Tensor, draw: Tensor, settings: Augmentation) -> None:
     """Change pictures as an accelerator does it best."""
     if hsv := settings.hue_saturation_value:
         from kornia.color import hsv_to_rgb, rgb_to_hsv
@@ -59,17 +57,14 @@ def _change_together(pictures: Tensor, draw: Tensor, settings: Augmentation) -> 
         if chosen.any():
             values = rgb_to_hsv(pictures[chosen]) + shift[chosen, :, None, None]
             hue, others = values[:, :1].remainder(2 * math.pi), values[:, 1:].clamp(0, 1)
-            pictures = pictures.clone()
             pictures[chosen] = hsv_to_rgb(torch.cat([hue, others], 1))
     if settings.contrast:
         chosen, factor = _factors(draw, settings.contrast)
-        pictures = (pictures * torch.where(chosen, factor, 1)[:, None, None, None]).clamp(0, 1)
-    return pictures
+        pictures.mul_(torch.where(chosen, factor, 1)[:, None, None, None]).clamp_(0, 1)
 
 
-def _change_one_by_one(pictures: Tensor, draw: Tensor, settings: Augmentation) -> Tensor:
+def _change_one_by_one(pictures: Tensor, draw: Tensor, settings: Augmentation) -> None:
     """Change pictures as a processor does it best: those alone that are chosen, each while it is in the cache."""
-    pictures = pictures.clone()
     views = pictures.permute(0, 2, 3, 1).numpy()
     if settings.hue_saturation_value:
         chosen, shift = _shifts(draw, settings.hue_saturation_value)
@@ -86,7 +81,6 @@ def _change_one_by_one(pictures: Tensor, draw: Tensor, settings: Augmentation) -
         chosen, factor = _factors(draw, settings.contrast)
         for number in chosen.nonzero()[:, 0].tolist():
             pictures[number].mul_(float(factor[number])).clamp_(0, 1)
-    return pictures
 
 
 def _shifts(draw: Tensor, settings: HueSaturationValue) -> tuple[Tensor, Tensor]:

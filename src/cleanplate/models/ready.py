@@ -31,7 +31,7 @@ class Normalise(nn.Module):
         # row by row: three channels next to each other are too few for a processor to take at once
         rows, width = pictures.permute(0, 2, 3, 1).flatten(2), pictures.shape[3]
         mean, std = (values.view(3).repeat(width) for values in (self.mean, self.std))
-        return ((rows - mean) / std).unflatten(2, (width, 3)).permute(0, 3, 1, 2)
+        return (rows - mean).div_(std).unflatten(2, (width, 3)).permute(0, 3, 1, 2)
 
 
 class ReadyModel(nn.Module):

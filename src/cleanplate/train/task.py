@@ -12,7 +12,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
-from cleanplate.data.augment import augment, flip
+from cleanplate.data.augment import augment_, flip
 from cleanplate.data.card import DepthMeaning, Normalisation
 from cleanplate.data.module import steps_before
 from cleanplate.data.source import Batch
@@ -122,9 +122,8 @@ class CleanplateTask(pl.LightningModule):
         """Return a training batch changed at random as the recipe says; plate and frame are float32, 0 to 1."""
         settings, seed = self.recipe.augmentation, self.recipe.seed
         batch = flip(batch, settings.horizontal_flip, seed=seed, epoch=epoch).as_float()
-        indices = batch.indices.tolist()
-        plate, frame = augment(batch.plate, batch.frame, settings, seed=seed, epoch=epoch, indices=indices)
-        return batch._replace(plate=plate, frame=frame)
+        augment_(batch.plate, batch.frame, settings, seed=seed, epoch=epoch, indices=batch.indices.tolist())
+        return batch
 
     def losses(self, batch: Batch) -> tuple[Prediction, dict[str, Tensor]]:
         """Return what the network says of a batch, plate and frame 0 to 1, and its losses.
