@@ -173,7 +173,9 @@ def _fit(p: Tensor, t: Tensor, count: Tensor) -> _Line:
 
 
 def _sum(pixels: Tensor) -> Tensor:
-    """Return the sum of each item's pixels, `(B,)` float64, of `(B, H W)`."""
+    """Return the sum of each item's pixels, `(B,)` float64, of `(B, H W)`; of bools, how many are True."""
+    if pixels.dtype == torch.bool:  # counted as bytes, a sixth of the time
+        return pixels.view(torch.uint8).sum(dim=1, dtype=torch.int32).double()
     return pixels.sum(dim=1, dtype=torch.double)
 
 
@@ -191,10 +193,11 @@ def _blank(picture: Tensor, valid: Tensor | None) -> Tensor:
 
 
 def _foreground(mask: Tensor, valid: Tensor | None = None) -> Tensor:
-    return (_blank(mask, valid) >= THRESHOLD).float()
+    """Return which pixels are foreground, bool `(B, H W)`, False where they do not count."""
+    return _blank(mask, valid) >= THRESHOLD
 
 
 def _overlap(p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `sum(p t)` and `sum(p) + sum(t) - sum(p t)` of each item, `(B,)`."""
+    """Return `sum(p t)` and `sum(p) + sum(t) - sum(p t)` of each item, `(B,)`, of shares or bools."""
     both = _sum(p * t)
     return both, _sum(p) + _sum(t) - both
