@@ -8,9 +8,10 @@ from trainings import FUSED, small_recipe
 from cleanplate.device import pick_device
 from cleanplate.errors import UserError
 from cleanplate.fused.build import load_kernels
+from cleanplate.models import create_model
 from cleanplate.recipe import Compute
 from cleanplate.train import compute
-from cleanplate.train.compute import choose_compute
+from cleanplate.train.compute import arrange, choose_compute
 
 
 @pytest.fixture
@@ -78,3 +79,14 @@ def test_without_a_compiler_training_goes_by_torch_alone(monkeypatch: pytest.Mon
 def test_fused_kernels_with_another_layout_are_refused() -> None:
     with pytest.raises(UserError, match=r"compute\.kernels: fused is for channels_last"):
         choose_compute(small_recipe(compute=FUSED.model_copy(update={"layout": "contiguous"})), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_a_network_computes_in_its_layout_whichever_its_pictures_have(layout: str) -> None:
+    model, formats = arrange(create_model("masknet"), PLAIN.model_dump() | {"layout": layout}), set[bool]()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_pre_hook(lambda _, given: formats.add(given[0].is_contiguous()))
+    for pictures in (torch.rand(2, 3, 64, 64), torch.rand(2, 64, 64, 3).permute(0, 3, 1, 2)):
+        model(pictures, pictures)
+    assert formats == {layout == "contiguous"}

@@ -47,6 +47,9 @@ def require_fitting(plate: Tensor, frame: Tensor) -> None:
 class Network(nn.Module, ABC):
     """A network of plate and frame; its two steps are apart so that a plate that stays is looked at once."""
 
+    memory_format: torch.memory_format = torch.preserve_format
+    """How `forward` lays its pictures out before all else: as they came, or as `lay_out` has said."""
+
     def forward(self, plate: Tensor, frame: Tensor) -> Prediction:
         """Return logits, `(B, 1, H, W)`.
 
@@ -58,6 +61,7 @@ class Network(nn.Module, ABC):
             UserError: shapes differ, or are not multiples of 32.
         """
         require_fitting(plate, frame)
+        plate, frame = (pictures.to(memory_format=self.memory_format) for pictures in (plate, frame))
         return self.answer(self.encode_plate(plate), frame)
 
     @abstractmethod
@@ -89,7 +93,10 @@ def set_fused(model: nn.Module, fused: bool) -> None:
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
-    """Lay a network's weights out; what it computes follows them."""
+    """Lay a network's weights out, and its pictures: torch computes channels last where either of them is."""
+    for module in model.modules():
+        if isinstance(module, Network):
+            module.memory_format = memory_format
     return model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
 
 
