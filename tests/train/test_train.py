@@ -296,11 +296,12 @@ def test_reading_in_other_processes_changes_nothing(scenes: Path, tmp_path: Path
 
 
 def test_layout_hardly_changes_what_is_learned(scenes: Path, tmp_path: Path) -> None:
-    one_epoch(scenes, tmp_path / "contiguous")
-    one_epoch(scenes, tmp_path / "last", compute=PLAIN.model_copy(update={"layout": "channels_last"}))
+    sgd = Sgd(lr=0.1)  # AdamW makes a whole step, this way or that, of a gradient that is all but 0
+    one_epoch(scenes, tmp_path / "contiguous", optimizer=sgd)
+    one_epoch(scenes, tmp_path / "last", optimizer=sgd, compute=PLAIN.model_copy(update={"layout": "channels_last"}))
     ours, others = parameters(tmp_path / "contiguous"), parameters(tmp_path / "last")
     for name, value in ours.items():
-        torch.testing.assert_close(others[name], value, rtol=0.02, atol=0.02)
+        torch.testing.assert_close(others[name], value, rtol=0.02, atol=0.001)
 
 
 def test_machine_settings_are_chosen_and_written_down(scenes: Path, tmp_path: Path) -> None:
