@@ -93,7 +93,7 @@ def set_fused(model: nn.Module, fused: bool) -> None:
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
-    """Lay a network's weights out, and its pictures: torch computes channels last where either of them is."""
+    """Lay a network's weights out, and what `forward` is given: torch is channels last where either of them is."""
     for module in model.modules():
         if isinstance(module, Network):
             module.memory_format = memory_format
