@@ -50,13 +50,19 @@ def plain_relu_norm(x: Tensor, norm: nn.BatchNorm2d, shortcut: Tensor | None) ->
     return normed if shortcut is None else normed + shortcut
 
 
+@pytest.fixture(scope="module")
+def kept_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to compile into, once for each width."""
+    return tmp_path_factory.mktemp("kernels")
+
+
 @pytest.fixture(params=[4, 8, 16])
 def of_any_width(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nothing_known: None
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kept_kernels: Path, nothing_known: None
 ) -> None:
     """All kernels, as processors with registers of so many floats have them."""
-    monkeypatch.setattr("cleanplate.fused.SUMS_WEIGHTS", True)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("cleanplate.fused.FEW_PIXELS_FOR_TILES", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept_kernels))
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, f"-DLANES={request.param}"))
 
 
@@ -70,16 +76,29 @@ def test_convolving_few_pixels_is_torchs_convolution(n: int, channels: int, heig
 
 
 @needs_kernels
-@given(n=st.integers(1, 3), groups=st.integers(1, 2), height=sides, width=sides, out=st.integers(1, 2))
+@given(n=st.integers(1, 3), groups=st.integers(1, 2), height=st.integers(1, 9), width=st.integers(1, 9))
 @settings(max_examples=30, deadline=None)
-def test_the_kernel_of_the_weights_gradient_is_torchs(n: int, groups: int, height: int, width: int, out: int) -> None:
-    conv = nn.Conv2d(16 * groups, 16 * out, kernel_size=3, padding=1).double()
+def test_convolving_in_tiles_is_torchs_convolution(n: int, groups: int, height: int, width: int) -> None:
+    conv = nn.Conv2d(16 * groups, 48 - 16 * groups, kernel_size=3, padding=1).double()
     x = values(n, 16 * groups, height, width, seed=8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cleanplate.fused.FEW_PIXELS", 0)
-        patch.setattr("cleanplate.fused.SUMS_WEIGHTS", True)
-        of_kernel = gradients(lambda x, *_: (convolve(x, conv),), x, conv.weight, conv.bias)
-    assert_equal(of_kernel, gradients(lambda x, *_: (conv(x),), x, conv.weight, conv.bias))
+    theirs = gradients(lambda x, *_: (conv(x),), x, conv.weight, conv.bias)
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr("cleanplate.fused.FEW_PIXELS_FOR_TILES", 0)
+        patch.setattr(conv, "forward", None)  # torch's own is not to be asked
+        assert_equal([convolve(x, conv)], theirs[:1])
+        with torch.enable_grad():
+            assert_equal(gradients(lambda x, *_: (convolve(x, conv),), x, conv.weight, conv.bias), theirs)
+
+
+@needs_kernels
+@pytest.mark.parametrize("pictures", [(16, 5, 300, 2), (32, 40, 40, 1)])
+def test_convolving_in_tiles_is_as_exact_as_float32_is(pictures: tuple[int, int, int, int]) -> None:
+    channels, height, width, n = pictures
+    conv, x = nn.Conv2d(channels, 16, kernel_size=3, padding=1), torch.randn(n, channels, height, width)
+    with torch.no_grad():
+        tiles, exact = convolve(x, conv), copy.deepcopy(conv).double()(x.double())
+    assert not torch.equal(tiles, conv(x))
+    torch.testing.assert_close(tiles.double(), exact, rtol=0, atol=1e-5 * exact.abs().max().item())
 
 
 @needs_kernels
@@ -88,13 +107,15 @@ def test_what_the_kernel_cannot_do_is_left_to_torch(
     channels: int, out: int, autocast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cleanplate.fused.FEW_PIXELS", 0)
-    monkeypatch.setattr("cleanplate.fused.SUMS_WEIGHTS", True)
+    monkeypatch.setattr("cleanplate.fused.FEW_PIXELS_FOR_TILES", 0)
     conv, x = nn.Conv2d(channels, out, kernel_size=3, padding=1), torch.rand(2, channels, 8, 8, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         ours, theirs = (
             torch.autograd.grad(result.float().sum(), (x, *conv.parameters()))
             for result in (convolve(x, conv), conv(x))
         )
+        with torch.no_grad():
+            assert torch.equal(convolve(x, conv), conv(x))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 

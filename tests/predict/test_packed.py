@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from cleanplate.models import create_model
+from cleanplate.models.blocks import set_fused
 from cleanplate.predict.packed import PackedConv2d, pack_weights
 
 needs_bfloat16 = pytest.mark.skipif(
@@ -39,14 +40,16 @@ def test_whether_weights_are_packed_does_not_hang_on_random_numbers() -> None:
     assert len(packed) == 1
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("network", ["dsresnet", "masknet", "platenet", "roomnet"])
-def test_a_network_answers_as_before(network: str) -> None:
+def test_a_network_answers_as_before(network: str, fused: bool) -> None:
     torch.manual_seed(0)
     model = create_model(network).eval().to(memory_format=torch.channels_last)
     with torch.inference_mode():
         pictures = [torch.randn(1, 3, 64, 96).contiguous(memory_format=torch.channels_last) for _ in range(2)]
         before = model(*pictures)
         pack_weights(model)
+        set_fused(model, fused)
         after = model(*pictures)
     is_packed = any(isinstance(module, PackedConv2d) for module in model.modules())
     assert is_packed == torch.backends.mkldnn.is_available()

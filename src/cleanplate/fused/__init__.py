@@ -2,8 +2,9 @@
 
 On a CPU much of a step goes by in reading and writing pictures between the convolutions. Here ReLU, batch norm and the
 addition of a shortcut are two passes instead of nine, and bilinear doubling and concatenation one instead of two; so
-are their ways back. Works on float32, float64 and bfloat16, channels last. Convolutions are torch's own, but for the
-gradient of the weights where it is slow at that: of few pixels, and of many on a processor without AVX-512.
+are their ways back. Works on float32, float64 and bfloat16, channels last. In float32 and float64 convolutions of 3x3
+go tile by tile after Winograd, with a quarter of the products. In bfloat16 they are torch's own, but for the gradient
+of the weights where it is slow at that, of few pixels.
 """
 
 import ctypes
@@ -13,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.grad import conv2d_input
 
 from cleanplate.fused.build import load_kernels
 
@@ -21,8 +21,8 @@ LANES = 16
 """Channels that the widest registers take at a time; the kernels want a multiple of it."""
 FEW_PIXELS = 2048
 """Of a batch, at most: so far the gradient of a convolution's weights is quickest as a product of matrices."""
-SUMS_WEIGHTS = torch.backends.cpu.get_cpu_capability() == "AVX2"
-"""Beyond that, a kernel is quicker than torch on such a processor, which computes in float32."""
+FEW_PIXELS_FOR_TILES = 1024
+"""The same where convolutions can go tile by tile: so far they are quickest as torch's own."""
 _NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -32,7 +32,7 @@ def can_fuse(x: Tensor) -> bool:
 
 
 def convolve(x: Tensor, conv: nn.Module) -> Tensor:
-    """Return `conv(x)`, for training.
+    """Return `conv(x)`.
 
     Args:
         x: `(B, C, H, W)`.
@@ -41,10 +41,12 @@ def convolve(x: Tensor, conv: nn.Module) -> Tensor:
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None  # as in every convolution of ours
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    by_kernel = SUMS_WEIGHTS and dtype != torch.bfloat16 and can_fuse(x) and conv.out_channels % LANES == 0
-    if not by_kernel and not _has_few_pixels(x):
-        return conv(x)
-    return _Convolve.apply(x.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype))
+    in_tiles = _goes_in_tiles(x, conv.out_channels, dtype)
+    if not torch.is_grad_enabled():
+        return _convolve(x, _turn(conv.weight), conv.bias, conv.out_channels) if in_tiles else conv(x)
+    if in_tiles or _has_few_pixels(x, FEW_PIXELS):
+        return _Convolve.apply(x.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype), in_tiles)
+    return conv(x)
 
 
 def relu_norm(x: Tensor, norm: nn.Module, shortcut: Tensor | None = None) -> Tensor:
@@ -96,22 +98,28 @@ def keep_and_pool(x: Tensor) -> tuple[Tensor, Tensor]:
 
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, in_tiles: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.in_tiles = in_tiles
+        if in_tiles:
+            return _convolve(x, _turn(weight), bias, len(weight))
         return F.conv2d(x, weight, bias, padding=1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         gradient = _channels_last(gradient)
         rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
-        if _has_few_pixels(x):
-            of_weight = (rows.T @ _neighbours(x)).view(-1, 3, 3, x.shape[1]).permute(0, 3, 1, 2)
+        if ctx.in_tiles:
+            of_x = _convolve(gradient, _turn(weight, backwards=True), None, x.shape[1])
+            of_weight = _empty(weight, *weight.shape)
+            _run("weights_gradient", _channels_last(x), gradient, of_weight, *_sizes(x), len(weight))
         else:
-            of_weight, (n, channels, height, width) = _empty(weight, *weight.shape), x.shape
-            _run("weights_gradient", _channels_last(x), gradient, of_weight, n, height, width, channels, len(weight))
-        return conv2d_input(x.shape, weight, gradient, padding=1), of_weight, rows.sum(0)
+            how = (None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)  # a padding of 1, and nothing else beyond the plain
+            of_x = torch.ops.aten.convolution_backward(gradient, x, weight, *how, (True, False, False))[0]
+            of_weight = (rows.T @ _neighbours(x)).view(-1, 3, 3, x.shape[1]).permute(0, 3, 1, 2)
+        return of_x, of_weight, rows.sum(0), None
 
 
 class _ReluNorm(torch.autograd.Function):
@@ -178,8 +186,33 @@ class _KeepAndPool(torch.autograd.Function):
         return out
 
 
-def _has_few_pixels(x: Tensor) -> bool:
-    return x.numel() <= FEW_PIXELS * x.shape[1]
+def _has_few_pixels(x: Tensor, few: int) -> bool:
+    return x.numel() <= few * x.shape[1]
+
+
+def _goes_in_tiles(x: Tensor, out_channels: int, dtype: torch.dtype) -> bool:
+    fits = dtype != torch.bfloat16 and can_fuse(x) and out_channels % LANES == 0
+    return fits and not _has_few_pixels(x, FEW_PIXELS_FOR_TILES)
+
+
+def _turn(weight: Tensor, backwards: bool = False) -> Tensor:
+    """Return the numbers that `_convolve` wants of weights, or with `backwards` of those that lead a gradient back."""
+    out, channels = weight.shape[:2]
+    numbers, sides = weight.new_empty(36 * (out * channels + LANES)), (out, channels) if backwards else (channels, out)
+    _run("turn_weights", _channels_last(weight), numbers, *sides, int(backwards))
+    return numbers
+
+
+def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None, out_channels: int) -> Tensor:
+    out = _empty(x, len(x), out_channels, *x.shape[2:])
+    _run("convolve", _channels_last(x), weights, bias, out, *_sizes(x), out_channels)
+    return out
+
+
+def _sizes(x: Tensor) -> tuple[int, int, int, int]:
+    """Return numbers of pictures, rows, columns and channels, as the kernels want them."""
+    n, channels, height, width = x.shape
+    return n, height, width, channels
 
 
 def _neighbours(x: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
  *
  * Each pass is compiled once a number type: kernels.inc is included with its names and conversions. Vectors are the
  * compilers' own extension (GCC, Clang), so one source serves every processor. Sums go block by block, then in double,
- * thread by thread in order: with the same number of threads they are the same to the last bit. weights.inc, which has the
- * one sum of a convolution's that torch is slow at, stays in its own numbers, as torch does.
+ * thread by thread in order: with the same number of threads they are the same to the last bit. winograd.inc, which has
+ * the convolutions of 3x3, sums in its own numbers, as torch does, and in the same order whatever the number of threads.
  */
 #ifdef __AVX512F__
 #include <immintrin.h>
@@ -26,7 +26,11 @@
 #define LANES 4
 #endif
 #define BLOCK 128 /* rows whose sums stay in registers */
-#define TOGETHER 4 /* channels of a convolution's result that are worked on at a time */
+#define TILES 24 /* of a convolution that are worked on at a time: a multiple of ROWS */
+#define PANEL 16 /* channels that lie side by side in its products */
+#define ROWS (3 * LANES / 4) /* of such a product, whose sums stay in registers */
+#define COLUMNS (LANES / 2) /* the same of the product for the gradient of its weights */
+#define UNROLLED _Pragma("GCC unroll 36")
 
 typedef uint16_t bfloat16;
 typedef uint16_t halves __attribute__((vector_size(LANES * 2), aligned(2)));
@@ -58,6 +62,22 @@ static inline void store_float64(double *to, doubles value) { *(doubles *)to = v
 
 static inline long at_most(long a, long b) { return a < b ? a : b; }
 
+/* Pictures' sides and channels, and where in them a tile of 4x4 pixels is; it may reach beyond their right and lower side. */
+typedef struct {
+    long height, width, channels;
+} Size;
+
+typedef struct {
+    long picture, y, x;
+} Place;
+
+static inline long tiles_of(Size size) { return (size.height + 3) / 4 * ((size.width + 3) / 4); }
+
+static inline Place place_of(long tile, Size size) {
+    long across = (size.width + 3) / 4, within = tile % tiles_of(size);
+    return (Place){tile / tiles_of(size), within / across * 4, within % across * 4};
+}
+
 /* Add up the threads' partial sums, `(threads, 2, channels)`, into the first. */
 static void merge(double *sums, long channels) {
     for (int thread = 1; thread < omp_get_max_threads(); thread++)
@@ -79,7 +99,7 @@ static void merge(double *sums, long channels) {
 #define WIDE float
 #define VECTOR floats
 #define BITS signed_words
-#include "weights.inc"
+#include "winograd.inc"
 #include "kernels.inc"
 
 #define TYPE float64
@@ -87,5 +107,5 @@ static void merge(double *sums, long channels) {
 #define WIDE double
 #define VECTOR doubles
 #define BITS signed_longs
-#include "weights.inc"
+#include "winograd.inc"
 #include "kernels.inc"

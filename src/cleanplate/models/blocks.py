@@ -113,7 +113,7 @@ class ConvReluNorm(Fusable, nn.Sequential):
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Return the features, `shortcut` added where it is given."""
         conv, relu, norm = self[0], self[1], self[2]
-        x = convolve(x, conv) if self.training and self.fuses(x) else conv(x)
+        x = convolve(x, conv) if self.fuses(x) else conv(x)
         if self.fuses(x):
             return relu_norm(x, norm, shortcut)
         x = norm(relu(x))

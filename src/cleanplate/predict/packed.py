@@ -8,28 +8,29 @@ import torch
 from torch import Tensor, nn
 
 
-class PackedConv2d(nn.Module):
-    """A convolution for prediction, equal to the one it is made of; to be called without gradients.
+class PackedConv2d(nn.Conv2d):
+    """A convolution for prediction, equal to the one it is made of, whose weights it shares; without gradients.
 
     Weights are laid out for pictures of one shape, and anew when the shape changes.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.conv = conv
-        padding, stride, dilation = ([*map(int, sides)] for sides in (conv.padding, conv.stride, conv.dilation))
+        sides, how = (conv.in_channels, conv.out_channels), (conv.stride, conv.padding, conv.dilation, conv.groups)
+        super().__init__(*sides, conv.kernel_size, *how, device="meta")  # type: ignore[arg-type]  # Conv2d's own
+        self.weight, self.bias = conv.weight, conv.bias
+        padding, stride, dilation = ([*map(int, each)] for each in (conv.padding, conv.stride, conv.dilation))
         self._how = padding, stride, dilation, conv.groups
         self._packed: tuple[torch.Size, Tensor] | None = None  # one name: threads see both change at once
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the convolution does of `(B, C, H, W)`."""
-        conv, packed = self.conv, self._packed
+        packed = self._packed
         if packed is None or packed[0] != x.shape:
             lay_out = torch._C._nn.mkldnn_reorder_conv2d_weight
-            weight = conv.weight.detach().to_mkldnn()
+            weight = self.weight.detach().to_mkldnn()
             weight = lay_out(weight, *self._how, list(x.shape))  # type: ignore[call-arg]  # its stub lacks the shape
             packed = self._packed = x.shape, weight
-        return torch.ops.mkldnn._convolution_pointwise(x, packed[1], conv.bias, *self._how, "none", [], "")
+        return torch.ops.mkldnn._convolution_pointwise(x, packed[1], self.bias, *self._how, "none", [], "")
 
 
 def pack_weights(model: nn.Module) -> None:
