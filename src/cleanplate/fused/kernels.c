@@ -27,6 +27,7 @@
 #endif
 #define BLOCK 128 /* rows whose sums stay in registers */
 #define TILES 24 /* of a convolution that are worked on at a time: a multiple of ROWS */
+#define LOT_BYTES (4 << 20) /* of the numbers of tiles for the gradient of its weights: within the last cache */
 #define PANEL 16 /* channels that lie side by side in its products */
 #define ROWS (3 * LANES / 4) /* of such a product, whose sums stay in registers */
 #define COLUMNS (LANES / 2) /* the same of the product for the gradient of its weights */
