@@ -191,7 +191,7 @@ def _has_few_pixels(x: Tensor, few: int) -> bool:
 
 
 def _goes_in_tiles(x: Tensor, out_channels: int, dtype: torch.dtype) -> bool:
-    fits = dtype != torch.bfloat16 and can_fuse(x) and out_channels % LANES == 0
+    fits = dtype in (torch.float32, torch.float64) and can_fuse(x) and out_channels % LANES == 0
     return fits and not _has_few_pixels(x, FEW_PIXELS_FOR_TILES)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 SOURCES = ("kernels.c", "kernels.inc", "winograd.inc")
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-shared", "-Wno-psabi")
 SECONDS = 120
-"""A compiler that takes longer is given up; it takes one or two."""
+"""A compiler that takes longer is given up; it takes two to six."""
 
 
 @cache

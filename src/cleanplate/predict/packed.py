@@ -16,7 +16,7 @@ class PackedConv2d(nn.Conv2d):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         sides, how = (conv.in_channels, conv.out_channels), (conv.stride, conv.padding, conv.dilation, conv.groups)
-        super().__init__(*sides, conv.kernel_size, *how, device="meta")  # type: ignore[arg-type]  # Conv2d's own
+        super().__init__(*sides, conv.kernel_size, *how, device="meta")  # type: ignore[arg-type]  # its stub wants pairs
         self.weight, self.bias = conv.weight, conv.bias
         padding, stride, dilation = ([*map(int, each)] for each in (conv.padding, conv.stride, conv.dilation))
         self._how = padding, stride, dilation, conv.groups
