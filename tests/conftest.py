@@ -14,6 +14,7 @@ from cleanplate.data.compose import compose
 from cleanplate.device import bfloat16_is_faster
 from cleanplate.fused.build import load_kernels
 from cleanplate.pictures import write_picture
+from cleanplate.predict.packed import _tiles_are_faster
 from cleanplate.recipe import AdamW, Phase, Recipe
 from cleanplate.train.compute import _fastest
 from cleanplate.train.fit import train
@@ -31,7 +32,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def nothing_known() -> Iterator[None]:
     """Let what a process finds out once be found out anew, in the test and after it: kernels, precision, trials."""
-    found = (load_kernels, bfloat16_is_faster, _fastest)
+    found = (load_kernels, bfloat16_is_faster, _tiles_are_faster, _fastest)
     for function in found:
         function.cache_clear()
     yield

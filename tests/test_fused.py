@@ -16,7 +16,7 @@ from cleanplate.fused import build, can_fuse, convolve, double_and_join, keep_an
 from cleanplate.fused.build import load_kernels
 from cleanplate.losses import Target, create_loss
 from cleanplate.models import MODELS, create_model
-from cleanplate.models.blocks import set_fused
+from cleanplate.models.blocks import set_kernels
 from cleanplate.train.fit import resume, train
 from cleanplate.train.run import Run
 
@@ -61,7 +61,7 @@ def of_any_width(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kept_kernels: Path, nothing_known: None
 ) -> None:
     """All kernels, as processors with registers of so many floats have them."""
-    monkeypatch.setattr("cleanplate.fused.FEW_PIXELS_FOR_TILES", 0)
+    monkeypatch.setattr("cleanplate.fused.FEW_PIXELS", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(kept_kernels))
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, f"-DLANES={request.param}"))
 
@@ -71,7 +71,7 @@ def of_any_width(
 def test_convolving_few_pixels_is_torchs_convolution(n: int, channels: int, height: int, width: int, out: int) -> None:
     conv = nn.Conv2d(channels, out, kernel_size=3, padding=1).double()
     x = values(n, channels, height, width, seed=8)
-    of_product = gradients(lambda x, *_: (convolve(x, conv),), x, conv.weight, conv.bias)
+    of_product = gradients(lambda x, *_: (convolve(x, conv, in_tiles=False),), x, conv.weight, conv.bias)
     assert_equal(of_product, gradients(lambda x, *_: (conv(x),), x, conv.weight, conv.bias))
 
 
@@ -83,47 +83,63 @@ def test_convolving_in_tiles_is_torchs_convolution(n: int, groups: int, height: 
     x = values(n, 16 * groups, height, width, seed=8)
     theirs = gradients(lambda x, *_: (conv(x),), x, conv.weight, conv.bias)
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr("cleanplate.fused.FEW_PIXELS_FOR_TILES", 0)
+        patch.setattr("cleanplate.fused.FEW_PIXELS", 0)
         patch.setattr(conv, "forward", None)  # torch's own is not to be asked
-        assert_equal([convolve(x, conv)], theirs[:1])
+        assert_equal([convolve(x, conv, in_tiles=True)], theirs[:1])
         with torch.enable_grad():
-            assert_equal(gradients(lambda x, *_: (convolve(x, conv),), x, conv.weight, conv.bias), theirs)
+            ours = gradients(lambda x, *_: (convolve(x, conv, in_tiles=True),), x, conv.weight, conv.bias)
+        assert_equal(ours, theirs)
 
 
 @needs_kernels
-@pytest.mark.parametrize("pictures", [(16, 5, 300, 2), (32, 40, 40, 1)])
+@pytest.mark.parametrize("pictures", [(16, 5, 300, 2), (32, 48, 48, 1)])
 def test_convolving_in_tiles_is_as_exact_as_float32_is(pictures: tuple[int, int, int, int]) -> None:
     torch.manual_seed(0)
     channels, height, width, n = pictures
     conv, x = nn.Conv2d(channels, 16, kernel_size=3, padding=1), torch.randn(n, channels, height, width)
     with torch.no_grad():
-        tiles, exact = convolve(x, conv), copy.deepcopy(conv).double()(x.double())
+        tiles, exact = convolve(x, conv, in_tiles=True), copy.deepcopy(conv).double()(x.double())
     assert not torch.equal(tiles, conv(x))
     torch.testing.assert_close(tiles.double(), exact, rtol=0, atol=1e-5 * exact.abs().max().item())
 
 
 @needs_kernels
-@pytest.mark.parametrize(("channels", "out", "autocast"), [(12, 16, False), (16, 20, False), (16, 16, True)])
+def test_pictures_in_bfloat16_go_in_tiles_of_float32() -> None:
+    conv, x = nn.Conv2d(32, 16, kernel_size=3, padding=1), values(2, 32, 33, 35, seed=8, dtype=torch.bfloat16)
+    exact_conv, exact_x = copy.deepcopy(conv).double(), x.detach().double().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = gradients(lambda x, *_: (convolve(x, conv, in_tiles=True),), x, conv.weight, conv.bias)
+        with torch.no_grad():
+            assert torch.equal(convolve(x, conv, in_tiles=True), ours[0])
+    exact = gradients(lambda x, *_: (exact_conv(x),), exact_x, exact_conv.weight, exact_conv.bias)
+    assert [each.dtype for each in ours] == [torch.bfloat16] * 2 + [torch.float32] * 2
+    for one, other, rounding in zip(ours, exact, [2**-8, 2**-8, 1e-5, 1e-5], strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=rounding, atol=1e-5 * other.abs().max().item())
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("channels", "out", "autocast"), [(12, 16, None), (16, 20, None), (16, 16, torch.float16)], ids=str
+)
 def test_what_the_kernel_cannot_do_is_left_to_torch(
-    channels: int, out: int, autocast: bool, monkeypatch: pytest.MonkeyPatch
+    channels: int, out: int, autocast: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cleanplate.fused.FEW_PIXELS", 0)
-    monkeypatch.setattr("cleanplate.fused.FEW_PIXELS_FOR_TILES", 0)
     conv, x = nn.Conv2d(channels, out, kernel_size=3, padding=1), torch.rand(2, channels, 8, 8, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with torch.autocast("cpu", autocast, enabled=autocast is not None):
         ours, theirs = (
             torch.autograd.grad(result.float().sum(), (x, *conv.parameters()))
-            for result in (convolve(x, conv), conv(x))
+            for result in (convolve(x, conv, in_tiles=True), conv(x))
         )
         with torch.no_grad():
-            assert torch.equal(convolve(x, conv), conv(x))
+            assert torch.equal(convolve(x, conv, in_tiles=True), conv(x))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_convolving_few_pixels_follows_autocast() -> None:
     conv, x = nn.Conv2d(4, 8, kernel_size=3, padding=1), torch.rand(2, 4, 6, 6)
     with torch.autocast("cpu", torch.bfloat16):
-        few, plain = convolve(x, conv), conv(x)
+        few, plain = convolve(x, conv, in_tiles=False), conv(x)
     assert few.dtype == torch.bfloat16
     assert torch.equal(few, plain)
     few.float().sum().backward()
@@ -182,12 +198,13 @@ def test_pool_is_max_pool_and_its_gradient_goes_to_the_first_of_equals(
 
 @needs_kernels
 @pytest.mark.usefixtures("of_any_width")
+@pytest.mark.parametrize("kernels", ["fused", "tiled"])
 @pytest.mark.parametrize("name", MODELS)
-def test_gradients_of_the_networks_agree_in_float64(name: str) -> None:
+def test_gradients_of_the_networks_agree_in_float64(name: str, kernels: str) -> None:
     torch.manual_seed(0)
     plain = create_model(name).double()
     fused = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-    set_fused(fused, True)
+    set_kernels(fused, kernels)
     plate, frame, truth = torch.rand(2, 3, 64, 96).double(), torch.rand(2, 3, 64, 96).double(), torch.rand(2, 1, 64, 96)
     loss = create_loss("dice" if name == "masknet" else "rmse-bce-dice")
     for model in (plain, fused):
@@ -223,12 +240,13 @@ def test_a_single_value_a_channel_is_refused_as_torch_does() -> None:
 
 
 @needs_kernels
-def test_a_run_with_fused_kernels_goes_on_to_the_same_bits(scenes: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(compute=FUSED)
+@pytest.mark.parametrize("kernels", ["fused", "tiled"])
+def test_a_run_with_kernels_of_ours_goes_on_to_the_same_bits(scenes: Path, tmp_path: Path, kernels: str) -> None:
+    recipe = small_recipe(compute=FUSED.model_copy(update={"kernels": kernels}))
     whole = train(recipe, scenes, run=tmp_path / "whole")
     train(recipe, scenes, run=tmp_path / "broken", epochs_now=1)
     resume(tmp_path / "broken")
     runs = [Run.open(whole.run), Run.open(tmp_path / "broken")]
-    assert runs[0].environment()["kernels"] == "fused"
+    assert runs[0].environment()["kernels"] == kernels
     assert runs[0].weights.read_bytes() == runs[1].weights.read_bytes()
     assert runs[0].metrics.read_bytes() == runs[1].metrics.read_bytes()

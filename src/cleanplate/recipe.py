@@ -153,8 +153,9 @@ class Compute(_Strict):
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     layout: Literal["auto", "contiguous", "channels_last"] = "auto"
-    kernels: Literal["auto", "plain", "fused"] = "auto"
-    """Torch's own layers, or several of them in one pass over memory: the same mathematics."""
+    kernels: Literal["auto", "plain", "fused", "tiled"] = "auto"
+    """Torch's own layers, or several of them in one pass over memory, or convolutions tile by tile as well: the same
+    mathematics."""
     workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """Processes that read pictures."""
 

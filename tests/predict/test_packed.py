@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from cleanplate.models import create_model
-from cleanplate.models.blocks import set_fused
+from cleanplate.models.blocks import set_kernels
 from cleanplate.predict.packed import PackedConv2d, pack_weights
 
 needs_bfloat16 = pytest.mark.skipif(
@@ -12,12 +12,13 @@ needs_bfloat16 = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])
-@pytest.mark.parametrize("kernel", [1, 3])
-def test_a_packed_convolution_is_the_convolution(kernel: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("kernel", "in_tiles"), [(1, False), (1, True), (3, False), (3, True)])
+def test_a_packed_convolution_is_the_convolution(kernel: int, in_tiles: bool, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
     conv = nn.Conv2d(16, 32, kernel, padding=kernel // 2).to(dtype).to(memory_format=torch.channels_last)
-    packed_conv = PackedConv2d(conv)
+    packed_conv = PackedConv2d(conv, in_tiles)
     with torch.inference_mode():
-        for shape in [(1, 16, 8, 8), (1, 16, 1, 1), (3, 16, 8, 4), (1, 16, 8, 8)]:  # one after the other, and back
+        for shape in [(1, 16, 8, 8), (1, 16, 1, 1), (3, 16, 64, 48), (1, 16, 8, 8)]:  # one after the other, and back
             x = torch.randn(shape).to(dtype).contiguous(memory_format=torch.channels_last)
             torch.testing.assert_close(packed_conv(x), conv(x))
 
@@ -40,16 +41,16 @@ def test_whether_weights_are_packed_does_not_hang_on_random_numbers() -> None:
     assert len(packed) == 1
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kernels", ["plain", "fused", "tiled"])
 @pytest.mark.parametrize("network", ["dsresnet", "masknet", "platenet", "roomnet"])
-def test_a_network_answers_as_before(network: str, fused: bool) -> None:
+def test_a_network_answers_as_before(network: str, kernels: str) -> None:
     torch.manual_seed(0)
     model = create_model(network).eval().to(memory_format=torch.channels_last)
     with torch.inference_mode():
         pictures = [torch.randn(1, 3, 64, 96).contiguous(memory_format=torch.channels_last) for _ in range(2)]
         before = model(*pictures)
         pack_weights(model)
-        set_fused(model, fused)
+        set_kernels(model, kernels)
         after = model(*pictures)
     is_packed = any(isinstance(module, PackedConv2d) for module in model.modules())
     assert is_packed == torch.backends.mkldnn.is_available()

@@ -76,9 +76,11 @@ def test_without_a_compiler_training_goes_by_torch_alone(monkeypatch: pytest.Mon
         choose_compute(small_recipe(compute=FUSED), torch.device("cpu"))
 
 
-def test_fused_kernels_with_another_layout_are_refused() -> None:
-    with pytest.raises(UserError, match=r"compute\.kernels: fused is for channels_last"):
-        choose_compute(small_recipe(compute=FUSED.model_copy(update={"layout": "contiguous"})), torch.device("cpu"))
+@pytest.mark.parametrize("kernels", ["fused", "tiled"])
+def test_kernels_of_ours_with_another_layout_are_refused(kernels: str) -> None:
+    wanted = PLAIN.model_copy(update={"kernels": kernels})
+    with pytest.raises(UserError, match=rf"compute\.kernels: {kernels} is for channels_last"):
+        choose_compute(small_recipe(compute=wanted), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])

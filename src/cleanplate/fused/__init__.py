@@ -2,9 +2,9 @@
 
 On a CPU much of a step goes by in reading and writing pictures between the convolutions. Here ReLU, batch norm and the
 addition of a shortcut are two passes instead of nine, and bilinear doubling and concatenation one instead of two; so
-are their ways back. Works on float32, float64 and bfloat16, channels last. In float32 and float64 convolutions of 3x3
-go tile by tile after Winograd, with a quarter of the products. In bfloat16 they are torch's own, but for the gradient
-of the weights where it is slow at that, of few pixels.
+are their ways back. Convolutions of 3x3 can go tile by tile after Winograd, with a quarter of the products; or they are
+torch's own, but for the gradient of the weights where it is slow at that, of few pixels. Works on float32, float64 and
+bfloat16, channels last.
 """
 
 import ctypes
@@ -20,9 +20,7 @@ from cleanplate.fused.build import load_kernels
 LANES = 16
 """Channels that the widest registers take at a time; the kernels want a multiple of it."""
 FEW_PIXELS = 2048
-"""Of a batch, at most: so far the gradient of a convolution's weights is quickest as a product of matrices."""
-FEW_PIXELS_FOR_TILES = 1024
-"""The same where convolutions can go tile by tile: so far they are quickest as torch's own."""
+"""Of a batch, at most: so far torch's convolutions are quickest, their weights' gradient as a product of matrices."""
 _NAMES = {torch.bfloat16: "bfloat16", torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -31,22 +29,55 @@ def can_fuse(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.shape[1] % LANES == 0 and x.dtype in _NAMES and load_kernels() is not None
 
 
-def convolve(x: Tensor, conv: nn.Module) -> Tensor:
+def convolve(x: Tensor, conv: nn.Module, in_tiles: bool) -> Tensor:
     """Return `conv(x)`.
 
     Args:
         x: `(B, C, H, W)`.
         conv: 3x3, with a padding of 1 and a bias.
+        in_tiles: go tile by tile, where there are pixels enough, and channels as the kernels want them.
     """
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None  # as in every convolution of ours
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    in_tiles = _goes_in_tiles(x, conv.out_channels, dtype)
-    if not torch.is_grad_enabled():
-        return _convolve(x, _turn(conv.weight), conv.bias, conv.out_channels) if in_tiles else conv(x)
-    if in_tiles or _has_few_pixels(x, FEW_PIXELS):
-        return _Convolve.apply(x.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype), in_tiles)
+    if in_tiles and fits_tiles(x, conv.out_channels, dtype):
+        if not torch.is_grad_enabled():
+            return Tiles(conv.weight, conv.bias, dtype)(x.to(dtype))
+        wide = _wide(dtype)
+        return _ConvolveInTiles.apply(x.to(dtype), conv.weight.to(wide), conv.bias.to(wide))
+    if torch.is_grad_enabled() and _has_few_pixels(x):
+        return _ConvolveFewPixels.apply(x.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype))
     return conv(x)
+
+
+def fits_tiles(x: Tensor, out_channels: int, dtype: torch.dtype) -> bool:
+    """Tell whether a 3x3 convolution of `(B, C, H, W)` can go tile by tile in `dtype`, and has pixels enough for it."""
+    fits = dtype in _NAMES and can_fuse(x) and out_channels % LANES == 0
+    return fits and not _has_few_pixels(x)
+
+
+class Tiles:
+    """A convolution of 3x3, with a padding of 1, that goes tile by tile; its weights are made ready once.
+
+    Args:
+        weight: `(out, in, 3, 3)`.
+        bias: `(out,)`, or None for none.
+        dtype: of the pictures; weights are float32 where it is bfloat16.
+        backwards: lead a gradient of the result back to one of the pictures.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, backwards: bool = False) -> None:
+        self._bias = None if bias is None else bias.to(_wide(dtype))
+        self._out_channels, channels = weight.shape[:2][::-1] if backwards else weight.shape[:2]
+        weight = _channels_last(weight.to(_wide(dtype)))
+        self._numbers = weight.new_empty(36 * (channels * self._out_channels + LANES))
+        _run("turn_weights", weight, self._numbers, channels, self._out_channels, int(backwards))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the convolution of `(B, in, H, W)`; without gradients."""
+        out = _empty(x, len(x), self._out_channels, *x.shape[2:])
+        _run("convolve", _channels_last(x), self._numbers, self._bias, out, *_sizes(x), self._out_channels)
+        return out
 
 
 def relu_norm(x: Tensor, norm: nn.Module, shortcut: Tensor | None = None) -> Tensor:
@@ -96,30 +127,38 @@ def keep_and_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     return _KeepAndPool.apply(x)
 
 
-class _Convolve(torch.autograd.Function):
+class _ConvolveInTiles(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, in_tiles: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.in_tiles = in_tiles
-        if in_tiles:
-            return _convolve(x, _turn(weight), bias, len(weight))
-        return F.conv2d(x, weight, bias, padding=1)
+        return Tiles(weight, bias, x.dtype)(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         gradient = _channels_last(gradient)
+        of_weight, of_bias = _empty(weight, *weight.shape), weight.new_empty(len(weight))
+        _run("weights_gradient", _channels_last(x), gradient, of_weight, of_bias, *_sizes(x), len(weight))
+        return Tiles(weight, None, x.dtype, backwards=True)(gradient), of_weight, of_bias
+
+
+class _ConvolveFewPixels(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias, padding=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        x, weight = ctx.saved_tensors
+        gradient = _channels_last(gradient)
+        how = (None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)  # a padding of 1, and nothing else beyond the plain
+        of_x = torch.ops.aten.convolution_backward(gradient, x, weight, *how, (True, False, False))[0]
         rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
-        if ctx.in_tiles:
-            of_x = _convolve(gradient, _turn(weight, backwards=True), None, x.shape[1])
-            of_weight = _empty(weight, *weight.shape)
-            _run("weights_gradient", _channels_last(x), gradient, of_weight, *_sizes(x), len(weight))
-        else:
-            how = (None, (1, 1), (1, 1), (1, 1), False, (0, 0), 1)  # a padding of 1, and nothing else beyond the plain
-            of_x = torch.ops.aten.convolution_backward(gradient, x, weight, *how, (True, False, False))[0]
-            of_weight = (rows.T @ _neighbours(x)).view(-1, 3, 3, x.shape[1]).permute(0, 3, 1, 2)
-        return of_x, of_weight, rows.sum(0), None
+        of_weight = (rows.T @ _neighbours(x)).view(-1, 3, 3, x.shape[1]).permute(0, 3, 1, 2)
+        return of_x, of_weight, rows.sum(0)
 
 
 class _ReluNorm(torch.autograd.Function):
@@ -186,27 +225,13 @@ class _KeepAndPool(torch.autograd.Function):
         return out
 
 
-def _has_few_pixels(x: Tensor, few: int) -> bool:
-    return x.numel() <= few * x.shape[1]
+def _has_few_pixels(x: Tensor) -> bool:
+    return x.numel() <= FEW_PIXELS * x.shape[1]
 
 
-def _goes_in_tiles(x: Tensor, out_channels: int, dtype: torch.dtype) -> bool:
-    fits = dtype in (torch.float32, torch.float64) and can_fuse(x) and out_channels % LANES == 0
-    return fits and not _has_few_pixels(x, FEW_PIXELS_FOR_TILES)
-
-
-def _turn(weight: Tensor, backwards: bool = False) -> Tensor:
-    """Return the numbers that `_convolve` wants of weights, or with `backwards` of those that lead a gradient back."""
-    out, channels = weight.shape[:2]
-    numbers, sides = weight.new_empty(36 * (out * channels + LANES)), (out, channels) if backwards else (channels, out)
-    _run("turn_weights", _channels_last(weight), numbers, *sides, int(backwards))
-    return numbers
-
-
-def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None, out_channels: int) -> Tensor:
-    out = _empty(x, len(x), out_channels, *x.shape[2:])
-    _run("convolve", _channels_last(x), weights, bias, out, *_sizes(x), out_channels)
-    return out
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """Return what the kernels compute with, where pictures are stored so."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int, int]:

@@ -3,7 +3,8 @@
  * Each pass is compiled once a number type: kernels.inc is included with its names and conversions. Vectors are the
  * compilers' own extension (GCC, Clang), so one source serves every processor. Sums go block by block, then in double,
  * thread by thread in order: with the same number of threads they are the same to the last bit. winograd.inc, which has
- * the convolutions of 3x3, sums in its own numbers, as torch does, and in the same order whatever the number of threads.
+ * the convolutions of 3x3, sums in the numbers that it computes with, as torch does, and in the same order whatever the
+ * number of threads.
  */
 #ifdef __AVX512F__
 #include <immintrin.h>
@@ -27,10 +28,12 @@
 #endif
 #define BLOCK 128 /* rows whose sums stay in registers */
 #define TILES 24 /* of a convolution that are worked on at a time: a multiple of ROWS */
-#define LOT_BYTES (4 << 20) /* of the numbers of tiles for the gradient of its weights: within the last cache */
+#define LOT_BYTES (1 << 20) /* of the numbers of tiles of a thread for the gradient of its weights */
+#define SUM_BYTES (2 << 20) /* of their sums: more are shared among threads, where there are enough */
 #define PANEL 16 /* channels that lie side by side in its products */
 #define ROWS (3 * LANES / 4) /* of such a product, whose sums stay in registers */
-#define COLUMNS (LANES / 2) /* the same of the product for the gradient of its weights */
+#define COLUMNS (LANES == 16 ? 16 : LANES / 2) /* the same of the product for the gradient of its weights */
+#define SUM_OF_TILE 7 /* of the 36 numbers of a tile of a gradient: the sum of its pixels */
 #define UNROLLED _Pragma("GCC unroll 36")
 
 typedef uint16_t bfloat16;
@@ -79,6 +82,14 @@ static inline Place place_of(long tile, Size size) {
     return (Place){tile / tiles_of(size), within / across * 4, within % across * 4};
 }
 
+/* Among how many threads to share `panels` of results, whose sums take `bytes`; it divides their number. */
+static inline long shares_of(long panels, long bytes, long threads) {
+    long shares = 1;
+    for (long more = 2; more <= at_most(panels, threads) && bytes / shares > SUM_BYTES; more++)
+        if (threads % more == 0) shares = more;
+    return shares;
+}
+
 /* Add up the threads' partial sums, `(threads, 2, channels)`, into the first. */
 static void merge(double *sums, long channels) {
     for (int thread = 1; thread < omp_get_max_threads(); thread++)
@@ -87,12 +98,16 @@ static void merge(double *sums, long channels) {
 
 #define NAME_(what, type) what##_##type
 #define NAME(what, type) NAME_(what, type)
+#define LOAD(from) NAME(load, TYPE)(from)
+#define STORE(to, value) NAME(store, TYPE)(to, value)
+#define WIDE_LOAD(from) (*(const VECTOR *)(from))
 
 #define TYPE bfloat16
 #define NUMBER bfloat16
 #define WIDE float
 #define VECTOR floats
 #define BITS signed_words
+#include "winograd.inc"
 #include "kernels.inc"
 
 #define TYPE float32

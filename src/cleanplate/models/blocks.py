@@ -74,22 +74,27 @@ class Network(nn.Module, ABC):
 
 
 class Fusable(nn.Module):
-    """A part of a network that can be computed by `cleanplate.fused`; `set_fused` says whether."""
+    """A part of a network that can be computed by `cleanplate.fused`; `set_kernels` says whether."""
 
-    fused = False
+    kernels = "plain"
 
     def fuses(self, x: Tensor) -> bool:
         """Tell whether to compute with the fused kernels: in training, and where nobody asks for gradients."""
-        if not self.fused or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        if self.kernels == "plain" or torch.jit.is_tracing() or torch.compiler.is_compiling():
             return False
         return (self.training or not torch.is_grad_enabled()) and can_fuse(x)
 
 
-def set_fused(model: nn.Module, fused: bool) -> None:
-    """Let a network be computed by the fused kernels where they can, or by torch's own layers."""
+def set_kernels(model: nn.Module, kernels: str) -> None:
+    """Let a network be computed by torch's own layers, or by the fused kernels where they can.
+
+    Args:
+        model: with `Fusable` parts.
+        kernels: `plain`, `fused`, or `tiled`, which is fused and has convolutions of 3x3 go tile by tile.
+    """
     for module in model.modules():
         if isinstance(module, Fusable):
-            module.fused = fused
+            module.kernels = kernels
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
@@ -113,7 +118,7 @@ class ConvReluNorm(Fusable, nn.Sequential):
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Return the features, `shortcut` added where it is given."""
         conv, relu, norm = self[0], self[1], self[2]
-        x = convolve(x, conv) if self.fuses(x) else conv(x)
+        x = convolve(x, conv, in_tiles=self.kernels == "tiled") if self.fuses(x) else conv(x)
         if self.fuses(x):
             return relu_norm(x, norm, shortcut)
         x = norm(relu(x))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cleanplate.device import bfloat16_is_faster, pick_device
-from cleanplate.models.blocks import lay_out, set_fused
+from cleanplate.models.blocks import lay_out, set_kernels
 from cleanplate.models.ready import Normalise, ReadyModel
 from cleanplate.predict.packed import pack_weights
 from cleanplate.weights import WeightsCard, load_weights
@@ -29,7 +29,7 @@ class TorchBackend:
         self.model = model.to(self.device).eval()
         self.card = card
         if not exact:
-            set_fused(self.model, True)
+            set_kernels(self.model, "fused")
             lay_out(self.model, torch.channels_last)
             if bfloat16_is_faster(self.device):
                 self.model.compute_in(torch.bfloat16)

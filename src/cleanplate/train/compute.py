@@ -13,14 +13,16 @@ from cleanplate.device import bfloat16_is_faster
 from cleanplate.errors import UserError
 from cleanplate.fused.build import load_kernels
 from cleanplate.models import create_model
-from cleanplate.models.blocks import lay_out, set_fused
+from cleanplate.models.blocks import lay_out, set_kernels
 from cleanplate.progress import say
 from cleanplate.recipe import Compute, Recipe
 
 FUSED_NEEDS = "channels_last on a CPU under Linux, with a C compiler (cc)"
 
 CANDIDATES = (
+    Compute(precision="bfloat16", layout="channels_last", kernels="tiled"),
     Compute(precision="bfloat16", layout="channels_last", kernels="fused"),
+    Compute(precision="float32", layout="channels_last", kernels="tiled"),
     Compute(precision="float32", layout="channels_last", kernels="fused"),
     Compute(precision="bfloat16", layout="channels_last", kernels="plain"),
     Compute(precision="float32", layout="channels_last", kernels="plain"),
@@ -63,7 +65,7 @@ def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
     possible = [candidate for candidate in CANDIDATES if candidate.kernels == "plain" or _can_fuse_on(device)]
     candidates = [candidate for candidate in possible if wanted.items() <= _choices(candidate).items()]
     if not candidates:
-        raise UserError(f"compute.kernels: fused is for {FUSED_NEEDS}; set it to auto or plain")
+        raise UserError(f"compute.kernels: {wanted['kernels']} is for {FUSED_NEEDS}; set it to auto or plain")
     if "precision" not in wanted and not bfloat16_is_faster(device):  # a few steps in it would use up the time
         candidates = [candidate for candidate in candidates if candidate.precision == "float32"]
     size = min(TRIAL_SIZE, max(phase.size for phase in recipe.phases))
@@ -72,10 +74,10 @@ def choose_compute(recipe: Recipe, device: torch.device) -> dict[str, str]:
 
 def arrange(model: nn.Module, compute: Mapping[str, str]) -> nn.Module:
     """Lay a network's weights out, and choose its kernels, as `choose_compute` has said."""
-    fused = compute["kernels"] == "fused"
-    if fused and not _can_fuse_on(torch.device("cpu")):
-        say(f"note: trained with fused kernels so far, which are for {FUSED_NEEDS}; going on without, to other bits")
-    set_fused(model, fused)
+    kernels = compute["kernels"]
+    if kernels != "plain" and not _can_fuse_on(torch.device("cpu")):
+        say(f"note: trained with {kernels} kernels, which are for {FUSED_NEEDS}; going on without, to other bits")
+    set_kernels(model, kernels)
     return lay_out(model, torch.channels_last if compute["layout"] == "channels_last" else torch.contiguous_format)
 
 
