@@ -92,6 +92,19 @@ def test_convolving_in_tiles_is_torchs_convolution(n: int, groups: int, height: 
 
 
 @needs_kernels
+@pytest.mark.parametrize("threads", [2, 3, 4])
+@pytest.mark.parametrize("channels", [16, 96])
+def test_threads_share_tiles_and_where_sums_are_many_results(
+    channels: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cleanplate.fused.FEW_PIXELS", 0)
+    torch.set_num_threads(threads)
+    conv, x = nn.Conv2d(channels, channels, kernel_size=3, padding=1).double(), values(2, channels, 9, 10, seed=8)
+    theirs = gradients(lambda x, *_: (conv(x),), x, conv.weight, conv.bias)
+    assert_equal(gradients(lambda x, *_: (convolve(x, conv, in_tiles=True),), x, conv.weight, conv.bias), theirs)
+
+
+@needs_kernels
 @pytest.mark.parametrize("pictures", [(16, 5, 300, 2), (32, 48, 48, 1)])
 def test_convolving_in_tiles_is_as_exact_as_float32_is(pictures: tuple[int, int, int, int]) -> None:
     torch.manual_seed(0)

@@ -40,20 +40,20 @@ def convolve(x: Tensor, conv: nn.Module, in_tiles: bool) -> Tensor:
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None  # as in every convolution of ours
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if in_tiles and fits_tiles(x, conv.out_channels, dtype):
+    few_pixels = x.numel() <= FEW_PIXELS * x.shape[1]
+    if in_tiles and not few_pixels and fits_tiles(x, conv.out_channels, dtype):
         if not torch.is_grad_enabled():
             return Tiles(conv.weight, conv.bias, dtype)(x.to(dtype))
         wide = _wide(dtype)
         return _ConvolveInTiles.apply(x.to(dtype), conv.weight.to(wide), conv.bias.to(wide))
-    if torch.is_grad_enabled() and _has_few_pixels(x):
+    if torch.is_grad_enabled() and few_pixels:
         return _ConvolveFewPixels.apply(x.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype))
     return conv(x)
 
 
 def fits_tiles(x: Tensor, out_channels: int, dtype: torch.dtype) -> bool:
-    """Tell whether a 3x3 convolution of `(B, C, H, W)` can go tile by tile in `dtype`, and has pixels enough for it."""
-    fits = dtype in _NAMES and can_fuse(x) and out_channels % LANES == 0
-    return fits and not _has_few_pixels(x)
+    """Tell whether there are kernels for a 3x3 convolution of `(B, C, H, W)`, tile by tile in `dtype`, here."""
+    return dtype in _NAMES and can_fuse(x) and out_channels % LANES == 0
 
 
 class Tiles:
@@ -223,10 +223,6 @@ class _KeepAndPool(torch.autograd.Function):
         out = torch.empty_like(x)
         _run("pool_backward", x, of_kept, stride, _channels_last(of_pooled), out, n, height, width, channels)
         return out
-
-
-def _has_few_pixels(x: Tensor) -> bool:
-    return x.numel() <= FEW_PIXELS * x.shape[1]
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -3,8 +3,7 @@
  * Each pass is compiled once a number type: kernels.inc is included with its names and conversions. Vectors are the
  * compilers' own extension (GCC, Clang), so one source serves every processor. Sums go block by block, then in double,
  * thread by thread in order: with the same number of threads they are the same to the last bit. winograd.inc, which has
- * the convolutions of 3x3, sums in the numbers that it computes with, as torch does, and in the same order whatever the
- * number of threads.
+ * the convolutions of 3x3, sums in the numbers that it computes with, as torch does.
  */
 #ifdef __AVX512F__
 #include <immintrin.h>

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from cleanplate.device import SHAPES, shortest
 from cleanplate.fused import Tiles, fits_tiles
 
+FEW_PIXELS = 1024
+"""Of a batch, at most: so far torch's convolutions are quickest."""
+
 
 class PackedConv2d(nn.Conv2d):
     """A convolution for prediction, equal to the one it is made of, whose weights it shares; without gradients.
@@ -43,7 +46,8 @@ class PackedConv2d(nn.Conv2d):
 
     def _lay_out(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the convolution of pictures such as x."""
-        if self._in_tiles and fits_tiles(x, self.out_channels, x.dtype):
+        many_pixels = x.numel() > FEW_PIXELS * x.shape[1]
+        if self._in_tiles and many_pixels and fits_tiles(x, self.out_channels, x.dtype):
             return Tiles(self.weight, self.bias, x.dtype)
         weight = self.weight.detach().to_mkldnn()
         weight = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, *self._how, list(x.shape))  # type: ignore[call-arg]
