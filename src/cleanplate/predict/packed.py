@@ -49,8 +49,9 @@ class PackedConv2d(nn.Conv2d):
         many_pixels = x.numel() > FEW_PIXELS * x.shape[1]
         if self._in_tiles and many_pixels and fits_tiles(x, self.out_channels, x.dtype):
             return Tiles(self.weight, self.bias, x.dtype)
+        reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
         weight = self.weight.detach().to_mkldnn()
-        weight = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, *self._how, list(x.shape))  # type: ignore[call-arg]
+        weight = reorder(weight, *self._how, list(x.shape))  # type: ignore[call-arg]  # its stub lacks the shape
         return lambda x: torch.ops.mkldnn._convolution_pointwise(x, weight, self.bias, *self._how, "none", [], "")
 
 
