@@ -34,6 +34,7 @@
 #define COLUMNS (LANES == 16 ? 16 : LANES / 2) /* the same of the product for the gradient of its weights */
 #define SUM_OF_TILE 7 /* of the 36 numbers of a tile of a gradient: the sum of its pixels */
 #define UNROLLED _Pragma("GCC unroll 36")
+#define ALWAYS_INLINE inline __attribute__((always_inline)) /* so that what is constant in a call is so in the code */
 
 typedef uint16_t bfloat16;
 typedef uint16_t halves __attribute__((vector_size(LANES * 2), aligned(2)));
@@ -54,8 +55,12 @@ static inline halves narrow(words from) { return __builtin_convertvector(from, h
 static inline floats load_bfloat16(const bfloat16 *from) { return (floats)(widen(*(const halves *)from) << 16); }
 
 static inline void store_bfloat16(bfloat16 *to, floats value) { /* rounds to nearest, ties to even */
+#if defined(__AVX512BF16__) && LANES == 16
+    *(halves *)to = (halves)_mm512_cvtneps_pbh((__m512)value);
+#else
     words bits = (words)value;
     *(halves *)to = narrow((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+#endif
 }
 
 static inline floats load_float32(const float *from) { return *(const floats *)from; }
@@ -79,6 +84,13 @@ static inline long tiles_of(Size size) { return (size.height + 3) / 4 * ((size.w
 static inline Place place_of(long tile, Size size) {
     long across = (size.width + 3) / 4, within = tile % tiles_of(size);
     return (Place){tile / tiles_of(size), within / across * 4, within % across * 4};
+}
+
+/* Which of `count` lines, from `first` on, are among the `all` of a picture: a bit each. */
+static inline int within(long first, int count, long all) {
+    int bits = 0;
+    for (int i = 0; i < count; i++) bits |= (first + i >= 0 && first + i < all) << i;
+    return bits;
 }
 
 /* Among how many threads to share `panels` of results, whose sums take `bytes`; it divides their number. */
