@@ -64,19 +64,30 @@ class Tiles:
         bias: `(out,)`, or None for none.
         dtype: of the pictures; weights are float32 where it is bfloat16.
         backwards: lead a gradient of the result back to one of the pictures.
+        norm: let the result go through ReLU and this norm, by its running statistics.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, backwards: bool = False) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        dtype: torch.dtype,
+        backwards: bool = False,
+        norm: nn.BatchNorm2d | None = None,
+    ) -> None:
         self._bias = None if bias is None else bias.to(_wide(dtype))
+        self._norm = None if norm is None else _scale_and_shift(norm).to(_wide(dtype))
         self._out_channels, channels = weight.shape[:2][::-1] if backwards else weight.shape[:2]
         weight = _channels_last(weight.to(_wide(dtype)))
         self._numbers = weight.new_empty(36 * (channels * self._out_channels + LANES))
         _run("turn_weights", weight, self._numbers, channels, self._out_channels, int(backwards))
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the convolution of `(B, in, H, W)`; without gradients."""
+    def __call__(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Return the convolution of `(B, in, H, W)`, plus the shortcut, `(B, out, H, W)`; without gradients."""
+        shortcut = None if shortcut is None else _channels_last(shortcut.to(x.dtype))
         out = _empty(x, len(x), self._out_channels, *x.shape[2:])
-        _run("convolve", _channels_last(x), self._numbers, self._bias, out, *_sizes(x), self._out_channels)
+        more = (self._bias, self._norm, shortcut)
+        _run("convolve", _channels_last(x), self._numbers, *more, out, *_sizes(x), self._out_channels)
         return out
 
 
@@ -228,6 +239,14 @@ class _KeepAndPool(torch.autograd.Function):
 def _wide(dtype: torch.dtype) -> torch.dtype:
     """Return what the kernels compute with, where pictures are stored so."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _scale_and_shift(norm: nn.BatchNorm2d) -> Tensor:
+    """Return what a norm in evaluation does to each channel, `(2, C)` float64."""
+    assert norm.running_mean is not None  # as in every norm of ours
+    assert norm.running_var is not None
+    scale = norm.weight.detach().double() * (norm.running_var.double() + norm.eps).rsqrt()
+    return torch.stack([scale, norm.bias.detach() - norm.running_mean * scale])
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int, int]:

@@ -112,6 +112,8 @@ static void merge(double *sums, long channels) {
 #define LOAD(from) NAME(load, TYPE)(from)
 #define STORE(to, value) NAME(store, TYPE)(to, value)
 #define WIDE_LOAD(from) (*(const VECTOR *)(from))
+#define WHERE_POSITIVE(x, value) ((VECTOR)((BITS)(value) & ~((x) <= 0))) /* a NaN stays one */
+#define RELU(x) WHERE_POSITIVE(x, x)
 
 #define TYPE bfloat16
 #define NUMBER bfloat16
