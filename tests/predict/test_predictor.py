@@ -280,6 +280,15 @@ def test_patterns_are_looked_up(mask_weights: Path, scene: Path) -> None:
     assert [Path(file).name for file in predicted.files] == ["frame 1_mask.png", "frame 2_mask.png"]
 
 
+@pytest.mark.parametrize("given", ["**/frame *.png", "frames"])
+def test_earlier_answers_are_no_frames_unless_named(given: str, mask_weights: Path, scene: Path) -> None:
+    for _ in range(2):
+        predicted = predict(mask_weights, scene / "plate.png", [scene / given], out=scene / "frames")
+        assert predicted.frames == 2
+    named = scene / "frames" / "frame 1_mask.png"
+    assert predict(mask_weights, scene / "plate.png", [named], out=scene / "frames").frames == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

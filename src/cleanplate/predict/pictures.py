@@ -53,7 +53,8 @@ def predict(
     Args:
         weights: a run folder, a `.safetensors` or an `.onnx` file; `general` are the package's own.
         plate: the picture of the scene with nobody in it.
-        frames: pictures, folders of pictures, videos, or patterns of them such as `shots/*.jpg`.
+        frames: pictures, folders of pictures, videos, or patterns of them such as `shots/*.jpg`; what folders and
+            patterns find of earlier answers in `out` is left out.
         out: the folder to write into; files of the same names are replaced.
         size: pixels of the longer side that the network sees; that of its training when None.
         onto: a picture, or a colour such as `#00ff00`, that the foreground is put on.
@@ -62,7 +63,8 @@ def predict(
     Raises:
         UserError: weights, a picture or a video are at fault; what was written before stays.
     """
-    paths = [path for given in frames for path in _find(str(given))]
+    folder = Path(out)
+    paths = [path for given in frames for path in _find(str(given), folder)]
     _require_distinct_names(paths)
     background = Background(onto) if onto is not None else None
     predictor = Predictor.load(weights, size)
@@ -74,7 +76,6 @@ def predict(
     if films and not of_video:
         raise UserError(f"--only {' '.join(kinds)}: of a video there are {', '.join(FILES)}")
     scene, watch = predictor.with_plate(plate_picture), PlateWatch(plate_picture)
-    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     files: list[str] = []
     for path in track(pictures, len(pictures), "predicting"):
@@ -99,19 +100,25 @@ def predict(
     return Predicted(out=str(folder), frames=count, files=files, videos=videos)
 
 
-def _find(given: str) -> list[Path]:
+def _find(given: str, out: Path) -> list[Path]:
     """Return the pictures and videos that the user means by a name or a pattern."""
     path = Path(given)
     if path.is_dir():
-        return list_pictures(path)
+        return [found for found in list_pictures(path) if not _is_answer(found, out)]
     if path.exists() or not glob.has_magic(given):
         if not path.exists():
             raise UserError(f"{path}: no such picture, video or folder")
         return [path]
-    found = sorted(Path(name) for name in glob.glob(given, recursive=True) if Path(name).is_file())
+    files = [file for name in glob.glob(given, recursive=True) if (file := Path(name)).is_file()]
+    found = sorted(file for file in files if not _is_answer(file, out))
     if not found:
         raise UserError(f"{given}: no file has such a name; check the pattern")
     return found
+
+
+def _is_answer(path: Path, out: Path) -> bool:
+    """Tell whether an earlier call has written this."""
+    return path.resolve().parent == out.resolve() and path.stem.endswith(tuple(f"_{kind}" for kind in KINDS))
 
 
 def _require_distinct_names(paths: list[Path]) -> None:
