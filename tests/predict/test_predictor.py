@@ -287,6 +287,8 @@ def test_earlier_answers_are_no_frames_unless_named(given: str, mask_weights: Pa
         assert predicted.frames == 2
     named = scene / "frames" / "frame 1_mask.png"
     assert predict(mask_weights, scene / "plate.png", [named], out=scene / "frames").frames == 1
+    with pytest.raises(UserError, match=r"\*_mask.png: nothing but earlier answers in .*; give frames"):
+        predict(mask_weights, scene / "plate.png", [scene / "frames" / "*_mask.png"], out=scene / "frames")
 
 
 @pytest.mark.parametrize(

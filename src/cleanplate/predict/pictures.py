@@ -104,16 +104,19 @@ def _find(given: str, out: Path) -> list[Path]:
     """Return the pictures and videos that the user means by a name or a pattern."""
     path = Path(given)
     if path.is_dir():
-        return [found for found in list_pictures(path) if not _is_answer(found, out)]
-    if path.exists() or not glob.has_magic(given):
-        if not path.exists():
-            raise UserError(f"{path}: no such picture, video or folder")
+        files = list_pictures(path)
+    elif path.exists():
         return [path]
-    files = [file for name in glob.glob(given, recursive=True) if (file := Path(name)).is_file()]
-    found = sorted(file for file in files if not _is_answer(file, out))
-    if not found:
+    elif glob.has_magic(given):
+        files = sorted(file for name in glob.glob(given, recursive=True) if (file := Path(name)).is_file())
+    else:
+        raise UserError(f"{path}: no such picture, video or folder")
+    if not files:
         raise UserError(f"{given}: no file has such a name; check the pattern")
-    return found
+    frames = [file for file in files if not _is_answer(file, out)]
+    if not frames:
+        raise UserError(f"{given}: nothing but earlier answers in {out}; give frames")
+    return frames
 
 
 def _is_answer(path: Path, out: Path) -> bool:
