@@ -55,7 +55,7 @@ static inline halves narrow(words from) { return __builtin_convertvector(from, h
 static inline floats load_bfloat16(const bfloat16 *from) { return (floats)(widen(*(const halves *)from) << 16); }
 
 static inline void store_bfloat16(bfloat16 *to, floats value) { /* rounds to nearest, ties to even */
-#if defined(__AVX512BF16__) && LANES == 16
+#if defined(__AVX512BF16__) && LANES == 16 /* makes 0 of what is below the smallest normal number */
     *(halves *)to = (halves)_mm512_cvtneps_pbh((__m512)value);
 #else
     words bits = (words)value;
