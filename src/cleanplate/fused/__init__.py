@@ -76,7 +76,7 @@ class Tiles:
         norm: nn.BatchNorm2d | None = None,
     ) -> None:
         self._bias = None if bias is None else bias.to(_wide(dtype))
-        self._norm = None if norm is None else _scale_and_shift(norm).to(_wide(dtype))
+        self._norm = None if norm is None else _scale_and_shift(norm)
         self._out_channels, channels = weight.shape[:2][::-1] if backwards else weight.shape[:2]
         weight = _channels_last(weight.to(_wide(dtype)))
         self._numbers = weight.new_empty(36 * (channels * self._out_channels + LANES))
@@ -84,9 +84,8 @@ class Tiles:
 
     def __call__(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Return the convolution of `(B, in, H, W)`, plus the shortcut, `(B, out, H, W)`; without gradients."""
-        shortcut = None if shortcut is None else _channels_last(shortcut.to(x.dtype))
         out = _empty(x, len(x), self._out_channels, *x.shape[2:])
-        more = (self._bias, self._norm, shortcut)
+        more = (self._bias, self._norm, _stored_as(x, shortcut))
         _run("convolve", _channels_last(x), self._numbers, *more, out, *_sizes(x), self._out_channels)
         return out
 
@@ -105,8 +104,7 @@ def relu_norm(x: Tensor, norm: nn.Module, shortcut: Tensor | None = None) -> Ten
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.num_batches_tracked is not None  # as in every norm of ours
     if not norm.training:
-        x, out = _channels_last(x), _empty(x, *x.shape)
-        shortcut = None if shortcut is None else _channels_last(shortcut.to(x.dtype))
+        x, out, shortcut = _channels_last(x), _empty(x, *x.shape), _stored_as(x, shortcut)
         numbers = (x.numel() // x.shape[1], x.shape[1])
         statistics = (norm.running_mean, norm.running_var, norm.eps)
         _run("relu_norm_fixed", x, shortcut, out, *numbers, norm.weight, norm.bias, *statistics)
@@ -175,9 +173,7 @@ class _ConvolveFewPixels(torch.autograd.Function):
 class _ReluNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, shortcut: Tensor | None, weight: Tensor, bias: Tensor, norm: Any) -> Tensor:
-        x, channels = _channels_last(x), x.shape[1]
-        if shortcut is not None:
-            shortcut = _channels_last(shortcut.to(x.dtype))
+        x, channels, shortcut = _channels_last(x), x.shape[1], _stored_as(x, shortcut)
         out, kept = torch.empty_like(x), x.new_empty(2, channels, dtype=torch.double)
         numbers = (x.numel() // channels, channels)
         statistics = (norm.running_mean, norm.running_var, norm.momentum, norm.eps)
@@ -242,11 +238,16 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def _scale_and_shift(norm: nn.BatchNorm2d) -> Tensor:
-    """Return what a norm in evaluation does to each channel, `(2, C)` float64."""
-    assert norm.running_mean is not None  # as in every norm of ours
-    assert norm.running_var is not None
-    scale = norm.weight.detach().double() * (norm.running_var.double() + norm.eps).rsqrt()
-    return torch.stack([scale, norm.bias.detach() - norm.running_mean * scale])
+    """Return what a norm in evaluation does to each channel, `(2, C)`."""
+    both = norm.weight.new_empty(2, norm.num_features)
+    statistics = (norm.running_mean, norm.running_var)
+    _run("scale_and_shift", norm.weight, norm.bias, *statistics, both, norm.num_features, norm.eps)
+    return both
+
+
+def _stored_as(x: Tensor, shortcut: Tensor | None) -> Tensor | None:
+    """Return the shortcut in the type of x, channels last; None for none."""
+    return None if shortcut is None else _channels_last(shortcut.to(x.dtype))
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int, int]:

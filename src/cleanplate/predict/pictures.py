@@ -121,7 +121,7 @@ def _find(given: str, out: Path) -> list[Path]:
 
 def _is_answer(path: Path, out: Path) -> bool:
     """Tell whether an earlier call has written this."""
-    return path.resolve().parent == out.resolve() and path.stem.endswith(tuple(f"_{kind}" for kind in KINDS))
+    return path.stem.endswith(tuple(f"_{kind}" for kind in KINDS)) and path.resolve().parent == out.resolve()
 
 
 def _require_distinct_names(paths: list[Path]) -> None:
