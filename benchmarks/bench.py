@@ -28,29 +28,30 @@ from cleanplate.train.compute import choose_compute
 
 HERE = Path(__file__).parent
 BATCHES = {96: 32, 160: 16, 224: 8}
-EPOCH_STEPS = 35
-"""Of an epoch of the museum made here."""
 
 Row = dict[str, Any]
 
 
 class Side:
-    """A process of `sides.py` that measures one thing whenever it is asked."""
+    """A process of `sides.py` that measures one thing whenever it is asked.
+
+    Its `first` is what it measured while everything was new.
+    """
 
     def __init__(self, task: str, *arguments: object) -> None:
         command = [sys.executable, str(HERE / "sides.py"), task, json.dumps(arguments)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def measure(self) -> float:
-        """Return what it has measured."""
+    def measure(self) -> Any:
+        """Return what it has measured: a figure, or for an epoch the seconds of each turn."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return json.loads(self.process.stdout.readline())
 
     def __enter__(self) -> "Side":
-        self.measure()  # the first time everything is new
+        self.first = self.measure()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,19 +111,13 @@ def bench_input(data: Path) -> Row:
 def bench_epoch(data: Path) -> Row:
     """Compare the second epoch of a training, from a pack, with the same steps on one batch that stays (the baseline).
 
-    Both compute alike, as chosen once for both.
+    Both compute alike, as chosen once for both, and take turns in one process, step by step.
     """
     size, batch = 96, BATCHES[96]
     compute = choose_compute(load_recipe("report-best"), torch.device("cpu"))
-    fixed, real = [], []
-    with (
-        Side("epoch", str(data), size, batch, compute) as epoch,
-        Side("fixed", str(data), size, batch, compute) as step,
-    ):
-        for _ in range(5):
-            fixed.append(batch / statistics.mean(step.measure() for _ in range(EPOCH_STEPS)))
-            real.append(batch / epoch.measure())
-    return row("epoch-96", "items/s", fixed, real)
+    with Side("epoch", str(data), size, batch, compute) as epoch:
+        turns = epoch.first  # of its second epoch
+    return row("epoch-96", "items/s", *([batch / turn[side] for turn in turns] for side in (0, 1)))
 
 
 def bench_start(name: str, command: list[str]) -> Row:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from published import make_published_step
 
 from cleanplate.data.card import ChannelStatistics, DepthMeaning, Normalisation
 from cleanplate.data.opening import open_data
+from cleanplate.data.source import Batch
 from cleanplate.data.split import split_items
 from cleanplate.losses import Target, create_loss
 from cleanplate.models import create_model
@@ -23,7 +25,7 @@ from cleanplate.recipe import Recipe
 from cleanplate.recipes import load_recipe
 from cleanplate.train.compute import arrange, choose_compute, keep_freed_memory
 from cleanplate.train.fit import train
-from cleanplate.train.run import Run
+from cleanplate.train.task import CleanplateTask
 from cleanplate.train.trial import Trial
 from cleanplate.weights import WeightsCard
 
@@ -67,7 +69,6 @@ def _epochs(size: int, batch: int, compute: dict[str, str]) -> Recipe:
 
 def make_fixed(data: str, size: int, batch: int, compute: dict[str, str]) -> Callable[[], None]:
     """Return the step of `make_epoch` on one batch of it that stays: forwards, backwards and the optimiser alone."""
-    keep_freed_memory()
     recipe, folder = _epochs(size, batch, compute), open_data(data)
     trial = Trial(recipe, folder, split_items(folder, recipe.split))
     items = trial.task.augmented(trial.first(batch, recipe.phases[0]), 0)
@@ -83,20 +84,39 @@ def make_fixed(data: str, size: int, batch: int, compute: dict[str, str]) -> Cal
     return step
 
 
-def make_epoch(data: str, size: int, batch: int, compute: dict[str, str]) -> Callable[[], float]:
-    """Return a training as `cleanplate train` does it; it tells the seconds of a step of its second epoch.
+def make_epoch(data: str, size: int, batch: int, compute: dict[str, str]) -> Callable[[], list[tuple[float, float]]]:
+    """Return a training as `cleanplate train` does it, whose steps and those of `make_fixed` take turns.
 
-    In the first one memory and kernels are new, as they are to the other side before it is measured.
+    It tells the seconds of both, turn by turn: of a fixed step, and of the real one that comes after it, from its
+    beginning to that of the next. They are those of the second epoch; in the first, memory and kernels are new.
     """
-    recipe = _epochs(size, batch, compute)
+    fixed, begin = make_fixed(data, size, batch, compute), CleanplateTask.on_train_batch_start
+    turns: list[tuple[float, float]] = []
+    of_fixed = started = 0.0
 
-    def epoch() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            run = Path(folder) / "run"
-            train(recipe, data, run=run)
-            return batch / Run.open(run).rows()[-1]["items_per_second"]
+    def begin_in_turn(task: CleanplateTask, items: Batch, index: int) -> None:
+        nonlocal of_fixed, started
+        if task.current_epoch == 1 and index > 0:
+            turns.append((of_fixed, time.perf_counter() - started))
+        of_fixed = _seconds(fixed)
+        started = time.perf_counter()
+        begin(task, items, index)
+
+    def epoch() -> list[tuple[float, float]]:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            patch.object(CleanplateTask, "on_train_batch_start", begin_in_turn),
+        ):
+            train(_epochs(size, batch, compute), data, run=Path(folder) / "run")
+        return turns
 
     return epoch
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
 
 
 def make_predict(way: str, size: int, ours: str = "dsresnet") -> Callable[[], float]:
@@ -134,7 +154,6 @@ TASKS: dict[str, Callable[..., Callable[[], object]]] = {
     "published": make_published_step,
     "memory": make_step,
     "epoch": make_epoch,
-    "fixed": make_fixed,
     "predict": make_predict,
 }
 
@@ -148,7 +167,7 @@ def main() -> None:
         told = action()
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(peak if task == "memory" else seconds if told is None else told, flush=True)
+        print(json.dumps(peak if task == "memory" else seconds if told is None else told), flush=True)
 
 
 if __name__ == "__main__":
