@@ -60,7 +60,7 @@ def test_a_run_stopped_in_any_step_ends_as_if_it_had_not_been(
     assert_same(run, unbroken)
 
 
-@pytest.mark.parametrize("batch", [2, 4, 30])  # the first call draws TensorBoard's graph
+@pytest.mark.parametrize("batch", [4, 30])  # the first three calls draw TensorBoard's graph
 def test_a_run_stopped_in_validation_validates_anew(
     batch: int, unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
 ) -> None:
@@ -68,6 +68,19 @@ def test_a_run_stopped_in_validation_validates_anew(
     on_call(batch, lambda: send(signal.SIGINT), training=False)
     with pytest.raises(KeyboardInterrupt, match="go on with `cleanplate train --resume"):
         train(RECIPE, scenes, run=run)
+    resume(run)
+    assert_same(run, unbroken)
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_ctrl_c_waits_until_the_graph_is_drawn(
+    call: int, unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+    on_call(call, lambda: send(signal.SIGINT), training=False)
+    with pytest.raises(KeyboardInterrupt, match="go on with `cleanplate train --resume"):
+        train(RECIPE, scenes, run=run)
+    assert EventAccumulator(str(run / "events")).Reload().Tags()["graph"]
     resume(run)
     assert_same(run, unbroken)
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.utils.tensorboard._pytorch_graph import graph
 from torch.utils.tensorboard.summary import image, scalar
 
+from cleanplate.signals import postponed_signals
+
 GRAPH_SIZE = 64
 
 
@@ -47,8 +49,9 @@ class Events:
     def write_graph(self, model: nn.Module, device: torch.device) -> None:
         """Draw a network."""
         example = torch.zeros(1, 3, GRAPH_SIZE, GRAPH_SIZE, device=device)
-        drawn, _ = graph(_Network(model), (example, example))
-        self._write(Event(graph_def=drawn.SerializeToString()))
+        with postponed_signals():  # of what their handlers raise in torch's tracer, some is lost
+            drawn, _ = graph(_Network(model), (example, example))
+            self._write(Event(graph_def=drawn.SerializeToString()))
 
     def write_scalars(self, values: Mapping[str, float], epoch: int) -> None:
         """Write figures of an epoch by their names."""
