@@ -98,8 +98,10 @@ def make_epoch(data: str, size: int, batch: int, compute: dict[str, str]) -> Cal
         nonlocal of_fixed, started
         if task.current_epoch == 1 and index > 0:
             turns.append((of_fixed, time.perf_counter() - started))
-        of_fixed = _seconds(fixed)
+        before = time.perf_counter()
+        fixed()
         started = time.perf_counter()
+        of_fixed = started - before
         begin(task, items, index)
 
     def epoch() -> list[tuple[float, float]]:
@@ -111,12 +113,6 @@ def make_epoch(data: str, size: int, batch: int, compute: dict[str, str]) -> Cal
         return turns
 
     return epoch
-
-
-def _seconds(step: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
 
 
 def make_predict(way: str, size: int, ours: str = "dsresnet") -> Callable[[], float]:

@@ -60,20 +60,8 @@ def test_a_run_stopped_in_any_step_ends_as_if_it_had_not_been(
     assert_same(run, unbroken)
 
 
-@pytest.mark.parametrize("batch", [4, 30])  # the first three calls draw TensorBoard's graph
-def test_a_run_stopped_in_validation_validates_anew(
-    batch: int, unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
-) -> None:
-    run = tmp_path / "run"
-    on_call(batch, lambda: send(signal.SIGINT), training=False)
-    with pytest.raises(KeyboardInterrupt, match="go on with `cleanplate train --resume"):
-        train(RECIPE, scenes, run=run)
-    resume(run)
-    assert_same(run, unbroken)
-
-
-@pytest.mark.parametrize("call", [1, 2, 3])
-def test_ctrl_c_waits_until_the_graph_is_drawn(
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 30])  # the first three draw TensorBoard's graph, the others validate
+def test_a_run_stopped_outside_its_steps_does_what_it_was_at_anew_and_has_its_graph(
     call: int, unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
 ) -> None:
     run = tmp_path / "run"
