@@ -12,7 +12,7 @@ from cleanplate.models.masknet import MaskNet
 
 @pytest.fixture(scope="session")
 def unbroken(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six epochs of a masknet in two phases, whose learning rate falls with the validation loss."""
+    """Five epochs of a masknet in two phases, whose learning rate falls with the validation loss."""
     return Path(train(RECIPE, scenes, run=tmp_path_factory.mktemp("unbroken") / "run").run)
 
 

@@ -107,10 +107,10 @@ def test_a_run_starts_from_given_weights_with_their_normalisation(
 
 
 def test_a_run_from_given_weights_goes_on_without_them(
-    teacher: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
+    teacher: Path, unbroken: Path, scenes: Path, tmp_path: Path, on_call: Callable[..., None]
 ) -> None:
     gone = Path(shutil.copytree(teacher, tmp_path / "gone"))
-    train(RECIPE, scenes, init=teacher, run=tmp_path / "unbroken")
+    train(RECIPE, scenes, init=teacher, run=tmp_path / "in one go")
     on_call(2, lambda: send(signal.SIGTERM))
     with pytest.raises(SystemExit):
         train(RECIPE, scenes, init=gone, run=tmp_path / "run")
@@ -118,9 +118,8 @@ def test_a_run_from_given_weights_goes_on_without_them(
     for state in (tmp_path / "run" / "checkpoints").iterdir():
         state.unlink()  # as if it had been killed before the first one
     resume(tmp_path / "run")
-    assert_same(tmp_path / "run", tmp_path / "unbroken")
-    train(RECIPE, scenes, run=tmp_path / "from nothing")
-    assert not equal_weights(tmp_path / "run", tmp_path / "from nothing")
+    assert_same(tmp_path / "run", tmp_path / "in one go")
+    assert not equal_weights(tmp_path / "run", unbroken)  # which began from nothing
 
 
 def test_weights_of_another_network_are_refused(teacher: Path, scenes: Path, tmp_path: Path) -> None:
