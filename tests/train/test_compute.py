@@ -1,5 +1,7 @@
 """How a training computes: what may be set, and what is chosen where nothing is."""
 
+from itertools import count
+
 import pytest
 import torch
 from scenes import PLAIN
@@ -19,8 +21,8 @@ def tried(monkeypatch: pytest.MonkeyPatch, nothing_known: None) -> list[Compute]
     """What is tried, in place of a trial."""
     tried = list[Compute]()
 
-    def time_step(*arguments: object, limit: float) -> float:
-        tried.extend(argument for argument in arguments if isinstance(argument, Compute))
+    def time_step(network: object, pictures: object, candidate: Compute) -> float:
+        tried.append(candidate)
         return 0.1
 
     monkeypatch.setattr(compute, "_time_step", time_step)
@@ -51,6 +53,20 @@ def test_one_trial_serves_all_trainings_of_a_network(tried: list[Compute]) -> No
     assert len(tried) == number
     choose_compute(small_recipe(compute={}, model="platenet", loss="rmse-bce-dice"), torch.device("cpu"))
     assert len(tried) > number
+
+
+@pytest.mark.parametrize("slow", [range(3), range(3, 20), range(2, 100, 7)])
+def test_the_fastest_is_chosen_though_other_work_slows_some_steps(
+    slow: range, monkeypatch: pytest.MonkeyPatch, nothing_known: None
+) -> None:
+    monkeypatch.setattr(compute, "CANDIDATES", [PLAIN, PLAIN.model_copy(update={"layout": "channels_last"})])
+    steps = count()
+
+    def time_step(network: object, pictures: object, candidate: Compute) -> float:
+        return (1.0 if candidate.layout == "channels_last" else 1.2) * (1.5 if next(steps) in slow else 1)
+
+    monkeypatch.setattr(compute, "_time_step", time_step)
+    assert choose_compute(small_recipe(compute={}), torch.device("cpu"))["layout"] == "channels_last"
 
 
 def test_bfloat16_can_be_set_on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:

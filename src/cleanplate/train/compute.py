@@ -32,9 +32,8 @@ CANDIDATES = (
 """What is tried, the most likely first: a candidate is given up as soon as it is far behind."""
 TRIAL_BATCH = 8
 TRIAL_SIZE = 96
-TRIALS = 3
-ROUNDS, NEAR = 3, 2
-"""Other work may slow any one down for a while: those within `NEAR` times the fastest take turns so often."""
+TURNS, NEAR = 10, 2
+"""Those within `NEAR` times the fastest take a step each so often: other work may slow any one down for a while."""
 TRIAL_SECONDS = 20
 """On a machine that is busy with other work no trial tells much: what has not been tried by then is left out."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -83,18 +82,23 @@ def arrange(model: nn.Module, compute: Mapping[str, str]) -> nn.Module:
 
 @cache
 def _fastest(model: str, size: int, device: torch.device, candidates: tuple[Compute, ...]) -> Compute:
-    """Return the candidate with the shortest step; those that are near each other take turns."""
+    """Return the candidate with the shortest step; they take turns step by step, the first of which makes it ready."""
     if len(candidates) == 1:
         return candidates[0]
     until = time.monotonic() + TRIAL_SECONDS
+    networks: dict[Compute, nn.Module] = {}
     seconds: dict[Compute, float] = {}
     with torch.random.fork_rng():
-        for _ in range(ROUNDS):
+        pictures = torch.rand(TRIAL_BATCH, size, size, 3, device=device).permute(0, 3, 1, 2)  # as sources give them
+        for _ in range(TURNS):
             for candidate in candidates:
                 shortest = min(seconds.values(), default=float("inf"))
-                if seconds.get(candidate, 0) < NEAR * shortest and (not seconds or time.monotonic() < until):
-                    found = _time_step(model, size, device, candidate, limit=NEAR * shortest)
-                    seconds[candidate] = min(found, seconds.get(candidate, found))
+                if seconds.get(candidate, 0) >= NEAR * shortest or (seconds and time.monotonic() >= until):
+                    continue
+                if candidate not in networks:
+                    networks[candidate] = arrange(create_model(model).to(device), _choices(candidate))
+                found = _time_step(networks[candidate], pictures, candidate)
+                seconds[candidate] = min(found, seconds.get(candidate, found))
     return min(seconds, key=seconds.__getitem__)
 
 
@@ -111,24 +115,13 @@ def _can_fuse_on(device: torch.device) -> bool:
     return device.type == "cpu" and load_kernels() is not None
 
 
-def _time_step(name: str, size: int, device: torch.device, compute: Compute, limit: float) -> float:
-    """Return the seconds of a network's way forwards and back, or of the first alone that took longer than `limit`."""
-    model = arrange(create_model(name).to(device), _choices(compute))
-    pictures = torch.rand(TRIAL_BATCH, size, size, 3, device=device).permute(0, 3, 1, 2)  # as sources give them
-    seconds = []
-    for _ in range(TRIALS + 1):
-        start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=compute.precision == "bfloat16"):
-            answers = [answer for answer in model(pictures, pictures) if answer is not None]
-        torch.stack([answer.float().mean() for answer in answers]).sum().backward()
-        _wait(device, model)
-        seconds.append(time.perf_counter() - start)
-        if seconds[0] > limit:
-            return seconds[0]
-    return min(seconds[1:])
-
-
-def _wait(device: torch.device, model: nn.Module) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-    model.zero_grad()
+def _time_step(network: nn.Module, pictures: torch.Tensor, compute: Compute) -> float:
+    """Return the seconds of a network's way forwards and back."""
+    start = time.perf_counter()
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=compute.precision == "bfloat16"):
+        answers = [answer for answer in network(pictures, pictures) if answer is not None]
+    torch.stack([answer.float().mean() for answer in answers]).sum().backward()
+    network.zero_grad()
+    if pictures.device.type != "cpu":
+        torch.accelerator.synchronize(pictures.device)
+    return time.perf_counter() - start
