@@ -62,7 +62,8 @@ def test_a_mixed_run_goes_on_to_the_same_bits(pack: bool, mixed_run: Path, scene
 def test_a_mixed_run_goes_on_within_an_epoch(
     scenes: Path, plates: Path, tmp_path: Path, on_call: Callable[..., None]
 ) -> None:
-    changes = {"phases": RECIPE.phases[:1], "composition": MIXED.composition, "mismatch": Mismatch.everything()}
+    phases = tuple(phase.model_copy(update={"epochs": 1}) for phase in RECIPE.phases)
+    changes = {"phases": phases, "composition": MIXED.composition, "mismatch": Mismatch.everything()}
     recipe = RECIPE.model_copy(update=changes)
     train(recipe, scenes, plates=plates, run=tmp_path / "unbroken")
     on_call(6, lambda: send(signal.SIGTERM))
